@@ -35,9 +35,7 @@ def check_forward(
     _check_dtypes(x=x, weight=weight, bias=bias)
 
 
-def check_grad_input(
-    grad_output: HasShapeAndDtype, weight: HasShapeAndDtype, channels: SlidingChannels
-) -> None:
+def check_grad_input(grad_output: HasShapeAndDtype, weight: HasShapeAndDtype, channels: SlidingChannels) -> None:
     """Raise unless grad_output is (N, K, *spatial) and weight (K, G), both of one floating dtype."""
     _check_channels(channels)
     _check_maps("grad_output", grad_output, "out_channels", channels.out_channels)

@@ -1,0 +1,63 @@
+"""The one backend of this process, made at first use."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from scc_numba.device.choice import choose
+
+if TYPE_CHECKING:
+    from scc_numba.device.kernel import Kernel
+    from scc_numba.device.profile import LaunchRecord
+
+Dims = tuple[int, int, int]
+
+
+class Backend(Protocol):
+    """What a place that runs kernels offers. `gpu`, `simulator` and `emulator` beside this file are the three."""
+
+    name: str
+
+    def launch(
+        self,
+        kernel: Kernel,
+        grid: Dims,
+        block: Dims,
+        shared_bytes: int,
+        stream: Any,
+        arguments: tuple[Any, ...],
+        record: LaunchRecord | None,
+    ) -> None:
+        """Run the kernel; where `record` is given, enter in it what this backend can measure or count."""
+
+    def to_device(self, array: np.ndarray[Any, Any]) -> Any:
+        """A device array with the contents of a C-contiguous array."""
+
+    def to_host(self, array: Any) -> np.ndarray[Any, Any]:
+        """A NumPy array with the contents of a device array."""
+
+    def device_array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """A device array with undefined contents."""
+
+    def synchronize(self) -> None:
+        """Wait until everything launched has ended."""
+
+
+@cache
+def backend() -> Backend:
+    """The backend that `choose` names. Its module is imported here, and with it Numba's CUDA target."""
+    name = choose().backend
+    if name == "gpu":
+        from scc_numba.device.gpu import Gpu
+
+        return Gpu()
+    if name == "emulator":
+        from scc_numba.device.emulator import Emulator
+
+        return Emulator()
+    from scc_numba.device.simulator import Simulator
+
+    return Simulator()

@@ -1,0 +1,80 @@
+"""The emulator: the kernel's own PTX, run on the CPU, counted and searched for mistakes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scc_numba.device.backend import Dims
+from scc_numba.device.memory import undefined
+
+if TYPE_CHECKING:
+    from scc_numba.device.kernel import Kernel
+    from scc_numba.device.profile import LaunchRecord
+
+TARGET_VARIABLE = "SCC_NUMBA_TARGET"
+
+
+class DeviceArray(np.ndarray[Any, Any]):
+    """Memory of the emulated device: a NumPy array that is copied to and from like numba-cuda's device arrays."""
+
+    def copy_to_host(self) -> np.ndarray[Any, Any]:
+        """A new NumPy array with these contents."""
+        return np.array(self, copy=True, subok=False)
+
+    def copy_to_device(self, array: np.ndarray[Any, Any]) -> None:
+        """Overwrite the contents."""
+        self[...] = array
+
+
+class Emulator:
+    """Runs kernels in `scc_numba.emulator`, for the GPU that SCC_NUMBA_TARGET names (sm_90 unless set)."""
+
+    name = "emulator"
+
+    def __init__(self) -> None:
+        self.target = os.environ.get(TARGET_VARIABLE, "sm_90")
+
+    def launch(
+        self,
+        kernel: Kernel,
+        grid: Dims,
+        block: Dims,
+        shared_bytes: int,
+        stream: Any,
+        arguments: tuple[Any, ...],
+        record: LaunchRecord | None,
+    ) -> None:
+        """Emulate; raise on any finding (a race, an access out of bounds, …); count where a record is wanted."""
+        from scc_numba.emulator import launch
+
+        report = launch(
+            kernel.function,
+            grid,
+            block,
+            arguments,
+            shared_bytes=shared_bytes,
+            target=self.target,
+            checks=True,
+            counters=record is not None,
+            strict=True,
+        )
+        if record is not None:
+            record.counts = report
+
+    def to_device(self, array: np.ndarray[Any, Any]) -> DeviceArray:
+        """Copy."""
+        return array.copy().view(DeviceArray)
+
+    def to_host(self, array: Any) -> np.ndarray[Any, Any]:
+        """Copy."""
+        return np.array(array, copy=True, subok=False)
+
+    def device_array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
+        """A new array, its floats NaN."""
+        return undefined(shape, dtype).view(DeviceArray)
+
+    def synchronize(self) -> None:
+        """Do nothing: a launch ends before it returns."""

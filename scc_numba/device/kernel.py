@@ -1,0 +1,131 @@
+"""`jit`: a kernel that is compiled, and given a place to run, at its first launch."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, overload
+
+from scc_numba.device.backend import Dims, backend
+from scc_numba.device.choice import choose
+from scc_numba.device.profile import recording
+
+# What every CUDA GPU since compute capability 3.0 allows (CUDA programming guide, technical specifications).
+LARGEST_GRID: Dims = (2**31 - 1, 65_535, 65_535)
+LARGEST_BLOCK: Dims = (1024, 1024, 64)
+MOST_THREADS = 1024
+MOST_SHARED_BYTES = 48 * 1024
+
+
+class LaunchError(RuntimeError):
+    """A launch that was refused or that failed. Says which backend, kernel, grid and block."""
+
+
+class Kernel:
+    """A kernel that launches as `kernel[grid, block](*arguments)`.
+
+    Attributes:
+        function: the Python function.
+        options: what `numba.cuda.jit` is told besides, for example `max_registers`.
+    """
+
+    def __init__(self, function: Callable[..., None], options: dict[str, Any]) -> None:
+        self.function = function
+        self.options = options
+        functools.update_wrapper(self, function)
+
+    @property
+    def name(self) -> str:
+        """Name of the Python function."""
+        return self.function.__name__
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.name}>"
+
+    def __call__(self, *arguments: Any) -> None:
+        """Refuse: a kernel has no grid of its own."""
+        raise TypeError(f"kernel {self.name} needs a grid and a block: {self.name}[grid, block](...)")
+
+    def __getitem__(self, configuration: Any) -> Callable[..., None]:
+        """Fix grid and block, and optionally a stream (None for the default) and bytes of shared memory.
+
+        Args:
+            configuration: `grid, block[, stream[, shared_bytes]]`; grid and block are an integer or up to three.
+
+        Raises:
+            LaunchError: no CUDA GPU could run this configuration; raised by every backend alike.
+        """
+        if not isinstance(configuration, tuple) or not 2 <= len(configuration) <= 4:
+            raise TypeError(
+                f"kernel {self.name} takes [grid, block], optionally with a stream and shared bytes; "
+                f"got {configuration!r}"
+            )
+        defaults = (None, None, None, 0)
+        grid, block, stream, shared_bytes = configuration + defaults[len(configuration) :]
+        return functools.partial(self._launch, grid, block, stream, shared_bytes)
+
+    def _launch(self, grid: Any, block: Any, stream: Any, shared_bytes: int, *arguments: Any) -> None:
+        try:
+            grid = _dims("grid", grid, LARGEST_GRID)
+            block = _dims("block", block, LARGEST_BLOCK)
+            if math.prod(block) > MOST_THREADS:
+                raise ValueError(f"block={block} has {math.prod(block)} threads, the most is {MOST_THREADS}")
+            if not 0 <= shared_bytes <= MOST_SHARED_BYTES:
+                raise ValueError(f"shared_bytes={shared_bytes} is outside 0 to {MOST_SHARED_BYTES}")
+            with recording(self.name, grid, block, shared_bytes) as record:
+                backend().launch(self, grid, block, shared_bytes, stream, arguments, record)
+        except Exception as error:
+            place = choose().backend
+            raise LaunchError(
+                f"kernel {self.name} failed on the {place} with grid={grid}, block={block}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+@overload
+def jit(function: Callable[..., None], /) -> Kernel: ...
+@overload
+def jit(**options: Any) -> Callable[[Callable[..., None]], Kernel]: ...
+def jit(function: Any = None, /, **options: Any) -> Any:
+    """Make a kernel of a Python function written in Numba's CUDA language.
+
+    Nothing is compiled here: a kernel is compiled at its first launch, for the types of its arguments. So a
+    module with kernels imports on a machine with no GPU, no driver and no compiler.
+
+    Args:
+        function: the kernel, when used as a bare `@jit`.
+        options: passed to `numba.cuda.jit`, for example `max_registers=64` or `fastmath=True`.
+
+    Raises:
+        TypeError: a signature was given; types are taken from the first launch.
+    """
+    if function is None:
+        return functools.partial(_make, options)
+    return _make(options, function)
+
+
+def _make(options: dict[str, Any], function: Any) -> Kernel:
+    if not isinstance(function, FunctionType):
+        raise TypeError(
+            f"jit takes a Python function, got {function!r}; signatures are not given: "
+            f"types come from the arguments of the first launch"
+        )
+    return Kernel(function, options)
+
+
+def _dims(name: str, value: Any, largest: Dims) -> Dims:
+    given = value if isinstance(value, tuple) else (value,)
+    try:
+        sizes = [operator.index(size) for size in given]
+    except TypeError:
+        raise TypeError(f"{name}={value!r} must be an integer or a tuple of up to three") from None
+    if not 1 <= len(sizes) <= 3:
+        raise ValueError(f"{name}={value!r} has {len(sizes)} dims, expected one to three")
+    sizes += [1] * (3 - len(sizes))
+    for axis, size, limit in zip("xyz", sizes, largest, strict=True):
+        if not 1 <= size <= limit:
+            raise ValueError(f"{name}={value!r}: {axis}={size} is outside 1 to {limit}")
+    return sizes[0], sizes[1], sizes[2]

@@ -1,0 +1,89 @@
+"""Numba's simulator: a kernel as plain Python, a thread of the CPU for each of its threads. For pdb.
+
+It interprets the source, so it shows nothing of the compiled kernel: no counts, no races, no integer overflow.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scc_numba.device.backend import Dims
+from scc_numba.device.choice import NUMBA_SIMULATOR_VARIABLE, VARIABLE, choose, numba_simulator_is_on
+from scc_numba.device.memory import undefined
+
+if TYPE_CHECKING:
+    from scc_numba.device.kernel import Kernel
+    from scc_numba.device.profile import LaunchRecord
+
+# The options of `numba.cuda.jit` that the simulator knows; the others steer a compiler it does not have.
+KNOWN_OPTIONS = ("device", "debug", "fastmath", "opt")
+
+
+def prepare() -> None:
+    """Turn Numba's simulator on if it is the chosen backend and Numba is not loaded yet."""
+    if "numba" not in sys.modules and _is_wanted():
+        os.environ[NUMBA_SIMULATOR_VARIABLE] = "1"
+
+
+def _is_wanted() -> bool:
+    try:
+        return choose().backend == "simulator"
+    except ValueError:  # a misspelt name is reported at the first use, where it can be handled
+        return False
+
+
+class Simulator:
+    """Runs kernels in Numba's simulator.
+
+    Raises:
+        RuntimeError: Numba was imported before it could be told; the message says how to start instead.
+    """
+
+    name = "simulator"
+
+    def __init__(self) -> None:
+        from numba import cuda
+        from numba.core import config
+
+        if not (config.ENABLE_CUDASIM and numba_simulator_is_on(os.environ)):
+            raise RuntimeError(
+                "the simulator must be chosen before Numba is imported: start Python with "
+                f"{NUMBA_SIMULATOR_VARIABLE}=1 {VARIABLE}=simulator, or import scc_numba.device before numba"
+            )
+        self._cuda = cuda
+        self._dispatchers: dict[Kernel, Any] = {}
+
+    def launch(
+        self,
+        kernel: Kernel,
+        grid: Dims,
+        block: Dims,
+        shared_bytes: int,
+        stream: Any,
+        arguments: tuple[Any, ...],
+        record: LaunchRecord | None,
+    ) -> None:
+        """Interpret the kernel. Nothing is entered in the record: its run time is not a GPU's."""
+        if kernel not in self._dispatchers:
+            options = {name: value for name, value in kernel.options.items() if name in KNOWN_OPTIONS}
+            self._dispatchers[kernel] = self._cuda.jit(**options)(kernel.function)
+        self._dispatchers[kernel][grid, block, 0, shared_bytes](*arguments)
+
+    def to_device(self, array: np.ndarray[Any, Any]) -> Any:
+        """Copy into an array of the simulator's type."""
+        return self._cuda.to_device(array)
+
+    def to_host(self, array: Any) -> np.ndarray[Any, Any]:
+        """Copy to a new NumPy array."""
+        return np.array(array.copy_to_host())
+
+    def device_array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """A new array, its floats NaN."""
+        return self._cuda.to_device(undefined(shape, dtype))
+
+    def synchronize(self) -> None:
+        """Do nothing: a launch ends before it returns."""

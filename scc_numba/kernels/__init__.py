@@ -1,0 +1,45 @@
+"""The ladders: every kernel of the project, one a file, from the naive one up.
+
+>>> from scc_numba.kernels import ladder
+>>> [rung.name for rung in ladder("grad_input")]
+['x0', 'x1']
+"""
+
+from scc_numba.kernels.forward import f0_naive, f1_three_d_grid
+from scc_numba.kernels.grad_input import x0_scatter, x1_gather
+from scc_numba.kernels.grad_weight import w0_atomic, w1_block_reduction
+from scc_numba.kernels.rung import OPS, Launch, Layer, Op, Prediction, Rung, Tile, closest
+
+__all__ = ["OPS", "Launch", "Layer", "Op", "Prediction", "Rung", "Tile", "find_rung", "ladder"]
+
+LADDERS: dict[Op, tuple[Rung, ...]] = {
+    "forward": (f0_naive.RUNG, f1_three_d_grid.RUNG),
+    "grad_input": (x0_scatter.RUNG, x1_gather.RUNG),
+    "grad_weight": (w0_atomic.RUNG, w1_block_reduction.RUNG),
+}
+
+
+def ladder(op: Op) -> tuple[Rung, ...]:
+    """The rungs of an operation, from the bottom up.
+
+    Args:
+        op: "forward", "grad_input" or "grad_weight".
+
+    Raises:
+        ValueError: there is no such operation; the message suggests the nearest.
+    """
+    if op not in LADDERS:
+        raise ValueError(f"op={op!r} is not an operation: {closest(str(op), OPS)}")
+    return LADDERS[op]
+
+
+def find_rung(name: str) -> Rung:
+    """The rung with a short name such as "f0", in any case.
+
+    Raises:
+        ValueError: there is no such rung; the message suggests the nearest.
+    """
+    rungs = {rung.name: rung for op in OPS for rung in LADDERS[op]}
+    if name.lower() not in rungs:
+        raise ValueError(f"rung={name!r} is not a rung: {closest(name, list(rungs))}")
+    return rungs[name.lower()]

@@ -1,0 +1,67 @@
+"""X1, gather: one thread per input, which collects from every filter that read it.
+
+Idea: Give each input element the thread, and let it look up the filters whose window holds its channel. One
+thread owns the sum, so nothing is atomic: the paper's input-centric backward.
+
+Prediction: no atomic instruction is left in the compiled kernel.
+
+Changed against X0: threads stand for (n, c, p). Channel c lies at offset j = (c − start(k)) mod C of filter k's
+window if j < G, and start(k) moves by S per filter: so j moves down by S, and wraps below zero. Every
+filter is asked, also the many that do not read c: the price of finding all that do, however they overlap.
+"""
+
+from __future__ import annotations
+
+from numba import cuda
+
+from scc_numba.device import jit
+from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
+
+MOST_BLOCKS = 65_535  # in y and z
+
+
+@jit
+def grad_input_gather(grad_output, weight, grad_input, step):
+    N, C, P = grad_input.shape  # grad_output: (N, K, P), grad_input: (N, C, P)
+    K, G = weight.shape  # weight: (K, G)
+    p = cuda.grid(1)
+    if p < P:
+        n = cuda.blockIdx.z
+        while n < N:
+            c = cuda.blockIdx.y
+            while c < C:
+                total = grad_input.dtype.type(0)
+                j = c  # offset of channel c in the window of filter 0, 0 ≤ j < C
+                for k in range(K):
+                    if j < G:
+                        total += grad_output[n, k, p] * weight[k, j]
+                    j -= step
+                    if j < 0:
+                        j += C
+                grad_input[n, c, p] = total
+                c += cuda.gridDim.y
+            n += cuda.gridDim.z
+
+
+def tiles(layer: Layer) -> tuple[Tile, ...]:
+    """Threads of a block, all along the pixels: few where an image is small."""
+    return ((128,), (32,), (256,)) if layer.pixels > 64 else ((32,), (64,))
+
+
+def build(layer: Layer, tile: Tile | None = None) -> Launch:
+    """Pixels along x, channels along y, images along z."""
+    (threads,) = tile or tiles(layer)[0]
+    N, C, P = layer.input_shape
+    grid = (-(-P // threads), min(C, MOST_BLOCKS), min(N, MOST_BLOCKS))
+    return Launch(grad_input_gather, grid, (threads, 1, 1), scalars=(layer.channels.step,))
+
+
+RUNG = Rung(
+    "grad_input",
+    "x1",
+    "gather: one thread per input, no atomics",
+    build,
+    tiles,
+    tile_names=("threads",),
+    prediction=Prediction("atomics", at_most=0, words="atomic instructions in the compiled kernel: 1 → 0"),
+)

@@ -1,0 +1,98 @@
+"""W1, block reduction: a block sums its products in shared memory, then adds once.
+
+Idea: Let a whole block work on one weight. Each thread sums a few products in a register, the block adds its
+threads' sums pairwise in shared memory, halving the number each time, and one thread does the one atomic.
+
+Prediction: one atomic addition per block instead of one per product.
+
+Changed against W0: a block stands for a weight (k, j) and a part of the N·P products behind it; the sum of
+that part meets the others' in one atomic. Between two halvings every thread must have written before any
+reads: that is what the barrier is for. Threads without a product add zero, and still reach every barrier.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numba
+import numpy as np
+from numba import cuda
+
+from scc_numba.device import Kernel, jit
+from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
+from scc_numba.kernels.zero import zero
+
+MOST_BLOCKS = 65_535  # in y and z
+PRODUCTS = 8  # that a thread sums before the block reduces
+
+
+@cache
+def kernel(threads: int, dtype: np.dtype) -> Kernel:
+    """The kernel for blocks of `threads`, a power of two: shared arrays have a size the compiler knows."""
+    number = numba.from_dtype(dtype)
+
+    @jit
+    def grad_weight_block_reduction(grad_output, x, grad_weight, step):
+        N, C, P = x.shape  # grad_output: (N, K, P), x: (N, C, P)
+        K, G = grad_weight.shape  # grad_weight: (K, G), all zero at the start
+        sums = cuda.shared.array(threads, number)
+        t = cuda.threadIdx.x
+        k = cuda.blockIdx.z
+        while k < K:
+            j = cuda.blockIdx.y
+            while j < G:
+                c = (k * step + j) % C
+                total = number(0)
+                i = cuda.grid(1)  # one of the N·P positions
+                while i < N * P:
+                    n = i // P
+                    p = i % P
+                    total += grad_output[n, k, p] * x[n, c, p]
+                    i += cuda.gridsize(1)
+                sums[t] = total
+                cuda.syncthreads()
+                half = threads // 2
+                while half > 0:
+                    if t < half:
+                        sums[t] += sums[t + half]
+                    cuda.syncthreads()
+                    half //= 2
+                if t == 0:
+                    cuda.atomic.add(grad_weight, (k, j), sums[0])
+                cuda.syncthreads()  # sums[0] is read before the next weight overwrites it
+                j += cuda.gridDim.y
+            k += cuda.gridDim.z
+
+    return grad_weight_block_reduction
+
+
+def tiles(layer: Layer) -> tuple[Tile, ...]:
+    """Threads of a block, a power of two."""
+    return (128,), (32,), (256,), (1024,)
+
+
+def build(layer: Layer, tile: Tile | None = None) -> Launch:
+    """Positions (n, p) along x, offsets along y, filters along z."""
+    (threads,) = tile or tiles(layer)[0]
+    positions = layer.batch * layer.pixels
+    K, G = layer.weight_shape
+    grid = (-(-positions // (threads * PRODUCTS)), min(G, MOST_BLOCKS), min(K, MOST_BLOCKS))
+    return Launch(
+        kernel(threads, layer.dtype),
+        grid,
+        (threads, 1, 1),
+        scalars=(layer.channels.step,),
+        zeroed=zero(layer.weight_shape),
+    )
+
+
+RUNG = Rung(
+    "grad_weight",
+    "w1",
+    "block reduction, one atomic per block",
+    build,
+    tiles,
+    tile_names=("threads",),
+    deterministic=False,
+    prediction=Prediction("atomics per product", at_most=1 / 32, words="atomic additions per product: 1 → 1/1024"),
+)

@@ -1,0 +1,164 @@
+"""`Rung.run`: arrays of the host in, an array of the host out, and torch tensors likewise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from scc_reference import SlidingChannels
+from scc_reference import operands as legal
+
+from scc_numba.device import backend, device_array, to_device, to_host
+from scc_numba.kernels.rung import Layer, Op, Rung, Tile
+
+
+def run(rung: Rung, *operands: Any, channels: SlidingChannels, tile: Tile | None, **named: Any) -> Any:
+    """What `Rung.run` documents."""
+    arrays = bind(rung.op, *operands, **named)
+    if not any(_is_torch(array) for array in arrays.values()):
+        return run_numpy(rung, arrays, channels, tile)
+    device = _torch_device(arrays)
+    if device.type == "cuda" and backend().name == "gpu":
+        return _run_on_torch_gpu(rung, arrays, channels, tile)
+    import torch
+
+    hosts = {name: None if t is None else t.detach().cpu().numpy() for name, t in arrays.items()}
+    return torch.from_numpy(run_numpy(rung, hosts, channels, tile)).to(device)
+
+
+def bind(op: Op, *operands: Any, **named: Any) -> dict[str, Any]:
+    """The operands of an operation by name, given as its reference function takes them."""
+    return _SIGNATURES[op](*operands, **named)
+
+
+def run_numpy(
+    rung: Rung, operands: dict[str, Any], channels: SlidingChannels, tile: Tile | None
+) -> np.ndarray[Any, Any]:
+    """Run on NumPy operands: check, copy to the device, launch, copy back."""
+    for name, array in operands.items():
+        if array is not None and not isinstance(array, np.ndarray):
+            raise TypeError(f"{name} must be a NumPy array or a torch tensor, not {type(array).__name__}")
+    layer, shape = plan(rung, operands, channels)
+    check_tile(rung, layer, tile)
+    if layer.is_empty:
+        return np.zeros(shape, layer.dtype)  # nothing to launch; a sum over no pixels is zero
+    launch = rung.build(layer, tile)
+    arrays = [to_device(array) for array in kernel_operands(rung.op, operands, layer)]
+    result = device_array(layer.result_shape(rung.op), layer.dtype)
+    launch(*arrays, result)
+    return to_host(result).reshape(shape)
+
+
+def _run_on_torch_gpu(rung: Rung, operands: dict[str, Any], channels: SlidingChannels, tile: Tile | None) -> Any:
+    # No copy: kernels read the tensors where they lie, on the stream that torch is using.
+    import torch
+    from numba import cuda
+
+    described = {name: None if t is None else _Described(name, t) for name, t in operands.items()}
+    layer, shape = plan(rung, described, channels)
+    check_tile(rung, layer, tile)
+    device = _torch_device(operands)
+    dtype = next(t for t in operands.values() if t is not None).dtype
+    if layer.is_empty:
+        return torch.zeros(shape, dtype=dtype, device=device)
+    if rung.op == "forward" and operands["bias"] is None:
+        operands = {**operands, "bias": torch.zeros(layer.channels.out_channels, dtype=dtype, device=device)}
+    contiguous = {name: t.detach().contiguous() for name, t in operands.items()}
+    result = torch.empty(layer.result_shape(rung.op), dtype=dtype, device=device)
+    stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
+    arrays = [cuda.as_cuda_array(t, sync=False) for t in (*kernel_operands(rung.op, contiguous, layer), result)]
+    rung.build(layer, tile)(*arrays, stream=stream)
+    return result.reshape(shape)
+
+
+class _Described:
+    """Shape and dtype of a torch tensor, in NumPy's terms."""
+
+    def __init__(self, name: str, tensor: Any) -> None:
+        self.shape = tuple(tensor.shape)
+        word = str(tensor.dtype).removeprefix("torch.")
+        try:
+            self.dtype = np.dtype(word)
+        except TypeError:
+            raise TypeError(f"{name} has dtype {word}, which the kernels do not take; use float32") from None
+
+
+def _is_torch(array: Any) -> bool:
+    return type(array).__module__.partition(".")[0] == "torch"
+
+
+def _torch_device(operands: dict[str, Any]) -> Any:
+    devices = {}
+    for name, operand in operands.items():
+        if operand is None:
+            continue
+        if not _is_torch(operand):
+            raise TypeError(f"{name} is a {type(operand).__name__}, but the other operands are torch tensors")
+        devices[name] = operand.device
+    if len(set(devices.values())) > 1:
+        listed = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        raise ValueError(f"the operands must lie on one device, got {listed}")
+    return next(iter(devices.values()))
+
+
+def check_tile(rung: Rung, layer: Layer, tile: Tile | None) -> None:
+    """Raise unless the tile is None or one that the rung offers for the layer."""
+    if tile is not None and tile not in rung.tiles(layer):
+        raise ValueError(
+            f"tile={tile!r} is not offered by rung {rung.name} for this layer; "
+            f"({', '.join(rung.tile_names)}) can be {', '.join(map(str, rung.tiles(layer)))}"
+        )
+
+
+def plan(rung: Rung, operands: dict[str, Any], channels: SlidingChannels) -> tuple[Layer, tuple[int, ...]]:
+    """Check the operands; return the layer, and the shape of the result with its spatial dims.
+
+    Raises:
+        ValueError, TypeError: shapes or dtypes that do not fit, or that the rung does not support.
+    """
+    if rung.op == "forward":
+        maps = operands["x"]
+        legal.check_forward(operands["x"], operands["weight"], operands["bias"], channels)
+        shape = (maps.shape[0], channels.out_channels, *maps.shape[2:])
+    elif rung.op == "grad_input":
+        maps = operands["grad_output"]
+        legal.check_grad_input(maps, operands["weight"], channels)
+        shape = (maps.shape[0], channels.in_channels, *maps.shape[2:])
+    else:
+        maps = operands["grad_output"]
+        legal.check_grad_weight(maps, operands["x"], channels)
+        shape = (channels.out_channels, channels.group_width)
+    layer = Layer(channels, maps.shape[0], math.prod(maps.shape[2:]), maps.dtype)
+    reason = rung.supports(layer)
+    if reason is not None:
+        raise TypeError(reason)
+    return layer, shape
+
+
+def kernel_operands(op: Op, operands: dict[str, Any], layer: Layer) -> list[Any]:
+    """The operands in the shapes that kernels take: spatial dims flat, an absent bias as zeros."""
+    if op == "forward":
+        bias = operands["bias"]
+        if bias is None:
+            bias = np.zeros(layer.channels.out_channels, layer.dtype)
+        return [operands["x"].reshape(layer.input_shape), operands["weight"], bias]
+    if op == "grad_input":
+        return [operands["grad_output"].reshape(layer.output_shape), operands["weight"]]
+    return [operands["grad_output"].reshape(layer.output_shape), operands["x"].reshape(layer.input_shape)]
+
+
+# Each ladder's operands, by the names and in the order that `scc_reference` gives them.
+def _forward(x: Any, weight: Any, bias: Any = None) -> dict[str, Any]:
+    return {"x": x, "weight": weight, "bias": bias}
+
+
+def _grad_input(grad_output: Any, weight: Any) -> dict[str, Any]:
+    return {"grad_output": grad_output, "weight": weight}
+
+
+def _grad_weight(grad_output: Any, x: Any) -> dict[str, Any]:
+    return {"grad_output": grad_output, "x": x}
+
+
+_SIGNATURES = {"forward": _forward, "grad_input": _grad_input, "grad_weight": _grad_weight}

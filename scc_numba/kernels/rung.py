@@ -1,0 +1,214 @@
+"""What a rung is: a kernel of a ladder, the idea behind it, and how to launch it for a given layer."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from scc_reference import SlidingChannels
+
+from scc_numba.device import Kernel
+
+Op = Literal["forward", "grad_input", "grad_weight"]
+OPS: tuple[Op, ...] = get_args(Op)
+Tile = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One use of the operator: the windows, how many images and pixels, and the type of a number.
+
+    Attributes:
+        channels: C, K, G and S.
+        batch: N ≥ 0.
+        pixels: P ≥ 0, the pixels of one image.
+        dtype: of every array.
+    """
+
+    channels: SlidingChannels
+    batch: int
+    pixels: int
+    dtype: np.dtype[Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        for name in ("batch", "pixels"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 0")
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(N, C, P)."""
+        return self.batch, self.channels.in_channels, self.pixels
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(N, K, P)."""
+        return self.batch, self.channels.out_channels, self.pixels
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """(K, G)."""
+        return self.channels.out_channels, self.channels.group_width
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to compute: N = 0 or P = 0."""
+        return self.batch * self.pixels == 0
+
+    def result_shape(self, op: Op) -> tuple[int, ...]:
+        """Shape of what an operation returns for this layer."""
+        return {
+            "forward": self.output_shape,
+            "grad_input": self.input_shape,
+            "grad_weight": self.weight_shape,
+        }[op]
+
+    @property
+    def multiply_adds(self) -> int:
+        """N·K·P·G, the same for all three operations."""
+        return math.prod(self.output_shape) * self.channels.group_width
+
+    def __str__(self) -> str:
+        c = self.channels
+        return (
+            f"N={self.batch} C={c.in_channels} K={c.out_channels} P={self.pixels} groups={c.groups} "
+            f"(G={c.group_width}) overlap={c.overlap} (S={c.step}, D={c.cycle}) {self.dtype}"
+        )
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel with all it needs but its arrays.
+
+    Calling it with the arrays runs it. The arrays of each operation, result last, all C-contiguous:
+
+        forward      x (N, C, P),           weight (K, G), bias (K,), y (N, K, P)
+        grad_input   grad_output (N, K, P), weight (K, G),            grad_input (N, C, P)
+        grad_weight  grad_output (N, K, P), x (N, C, P),              grad_weight (K, G)
+
+    Attributes:
+        kernel: what to run.
+        grid: blocks in x, y and z.
+        block: threads of a block in x, y and z.
+        scalars: handed to the kernel after the arrays.
+        shared_bytes: dynamic shared memory of a block.
+        zeroed: the launch that sets the result to zero first, for a kernel that adds to it.
+    """
+
+    kernel: Kernel
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    scalars: tuple[Any, ...] = ()
+    shared_bytes: int = 0
+    zeroed: Launch | None = None
+
+    def __call__(self, *arrays: Any, stream: Any = None) -> None:
+        """Run on device arrays; returns when a GPU has been told, or when everything else is done."""
+        if self.zeroed is not None:
+            result = arrays[-1]
+            self.zeroed(result.reshape(math.prod(result.shape)), stream=stream)
+        self.kernel[self.grid, self.block, stream, self.shared_bytes](*arrays, *self.scalars)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a rung promises to move, against the rung below it.
+
+    Attributes:
+        metric: a name in `scc_numba.measure.evidence.METRICS`.
+        at_most: the rung's figure is at most this, and that of the rung below is more.
+        words: the same for people, "divisions in the kernel: 3 → 0".
+    """
+
+    metric: str
+    at_most: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of a ladder.
+
+    Attributes:
+        op: what it computes.
+        name: its short name, "f0". The letter tells the ladder, the number the height.
+        title: its idea in a few words.
+        build: makes the launch for a layer and a tile; the rung's own default tile where it is None.
+        tiles: the tiles it offers for a layer, the default first.
+        tile_names: what the numbers of a tile mean.
+        dtypes: the types it computes in.
+        deterministic: whether two runs give the same bits, which atomic additions do not promise.
+        prediction: what it moves, or None for a baseline or a rung that does not help.
+    """
+
+    op: Op
+    name: str
+    title: str
+    build: Callable[..., Launch]
+    tiles: Callable[[Layer], tuple[Tile, ...]]
+    tile_names: tuple[str, ...]
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    deterministic: bool = True
+    prediction: Prediction | None = None
+
+    @property
+    def header(self) -> str:
+        """The docstring of the rung's file: idea, prediction, and what changed against the rung below."""
+        return inspect.cleandoc(sys.modules[self.build.__module__].__doc__ or "")
+
+    @property
+    def idea(self) -> str:
+        """The idea in a sentence or two: the paragraph of the header that starts with "Idea:"."""
+        found = re.search(r"^Idea: (.*?)(?:\n\n|\Z)", self.header, re.DOTALL | re.MULTILINE)
+        if found is None:
+            raise ValueError(f"the header of rung {self.name} has no paragraph 'Idea: ...'")
+        return " ".join(found[1].split())
+
+    @property
+    def kernel_file(self) -> str:
+        """Path of the rung's file."""
+        return inspect.getsourcefile(self.build) or ""
+
+    def supports(self, layer: Layer, target: str | None = None) -> str | None:
+        """None if the rung runs this layer on this target ("sm_90"; None for any), else the reason it does not."""
+        if layer.dtype.name not in self.dtypes:
+            return f"rung {self.name} computes in {' or '.join(self.dtypes)}, not in {layer.dtype}"
+        return None
+
+    def run(self, *operands: Any, channels: SlidingChannels, tile: Tile | None = None, **named: Any) -> Any:
+        """Compute on the device: arrays in, a new array out.
+
+            forward:      run(x, weight, bias=None, channels=channels) -> (N, K, *spatial)
+            grad_input:   run(grad_output, weight, channels=channels)  -> (N, C, *spatial)
+            grad_weight:  run(grad_output, x, channels=channels)       -> (K, G)
+
+        Args:
+            operands: NumPy arrays or torch tensors, with shapes as in `scc_reference`. Any memory layout.
+            channels: the windows.
+            tile: one of `tiles(layer)`.
+            named: the operands by name, instead of by position.
+
+        Returns:
+            A NumPy array, or a torch tensor on the same device where torch tensors came in; tensors that
+            already lie on a GPU are not copied.
+
+        Raises:
+            ValueError, TypeError: shapes or dtypes that do not fit.
+        """
+        from scc_numba.kernels.run import run
+
+        return run(self, *operands, channels=channels, tile=tile, **named)
+
+
+def closest(name: str, known: tuple[str, ...] | list[str]) -> str:
+    """A hint for an error about an unknown name: ", did you mean ...?" or the list of what there is."""
+    nearest = difflib.get_close_matches(name.lower(), known, n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known)}"
