@@ -19,7 +19,6 @@ from scc_numba.device.choice import choose
 from scc_numba.device.kernel import Kernel, LaunchError, jit
 from scc_numba.device.memory import device_array, synchronize, to_device, to_host
 from scc_numba.device.profile import LaunchRecord, Profile, profile
-from scc_numba.device.simulator import prepare as _prepare_simulator
 
 __all__ = [
     "Kernel",
@@ -35,6 +34,3 @@ __all__ = [
     "to_device",
     "to_host",
 ]
-
-# Numba reads its simulator switch when it is first imported, so this cannot wait for the first launch.
-_prepare_simulator()

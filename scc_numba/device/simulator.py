@@ -52,7 +52,7 @@ class Simulator:
         if not (config.ENABLE_CUDASIM and numba_simulator_is_on(os.environ)):
             raise RuntimeError(
                 "the simulator must be chosen before Numba is imported: start Python with "
-                f"{NUMBA_SIMULATOR_VARIABLE}=1 {VARIABLE}=simulator, or import scc_numba.device before numba"
+                f"{NUMBA_SIMULATOR_VARIABLE}=1 {VARIABLE}=simulator, or import scc_numba before numba"
             )
         self._cuda = cuda
         self._dispatchers: dict[Kernel, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -161,4 +162,8 @@ def _grad_weight(grad_output: Any, x: Any) -> dict[str, Any]:
     return {"grad_output": grad_output, "x": x}
 
 
-_SIGNATURES = {"forward": _forward, "grad_input": _grad_input, "grad_weight": _grad_weight}
+_SIGNATURES: dict[Op, Callable[..., dict[str, Any]]] = {
+    "forward": _forward,
+    "grad_input": _grad_input,
+    "grad_weight": _grad_weight,
+}

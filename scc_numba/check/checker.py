@@ -1,0 +1,180 @@
+"""`check`: draw layers, try every property on each, and report the smallest layer that breaks one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis
+from hypothesis.errors import FlakyFailure
+
+from scc_numba.check.picture import draw_window
+from scc_numba.check.properties import PROPERTIES
+from scc_numba.check.strategies import Case, cases
+from scc_numba.check.trial import Broken, Trial
+from scc_numba.device import backend
+from scc_numba.kernels import OPS, Op, Rung, Tile
+from scc_numba.kernels.rung import closest
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The smallest layer found that breaks a property.
+
+    Attributes:
+        property: name of the property, a function in `scc_numba.check.properties`.
+        promise: what it says, in a sentence.
+        case: the layer and its data's seed.
+        tile: the rung's tile, if it is a rung.
+        difference: what differs, and where.
+        picture: the window concerned, as it should be read and as it is.
+        also: names of the other properties that this layer breaks.
+        always: False if the failure did not come back when the same case was tried again.
+    """
+
+    property: str
+    promise: str
+    case: Case
+    tile: Tile | None
+    difference: str
+    picture: str
+    also: tuple[str, ...]
+    always: bool = True
+
+    def __str__(self) -> str:
+        lines = [
+            f"property   {self.property}: {self.promise}",
+            f"layer      {self.case}" + (f", tile {self.tile}" if self.tile else ""),
+            f"difference {self.difference}",
+        ]
+        if self.also:
+            lines.append(f"also broken {', '.join(self.also)}")
+        if not self.always:
+            lines.append("the failure comes and goes on the same data: suspect a race or memory never written")
+        return "\n".join(lines) + "\n\n" + self.picture
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What `check` found.
+
+    Attributes:
+        op: the operation.
+        examples: how many layers were tried until the first failure, or in all.
+        failure: None if every property held on every layer.
+    """
+
+    op: Op
+    examples: int
+    failure: Failure | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return self.failure is None
+
+    def __str__(self) -> str:
+        if self.failure is None:
+            return f"right: {self.op} holds all {len(PROPERTIES)} properties on {self.examples} layers"
+        return f"wrong: {self.op} fails after {self.examples} layers; the smallest failing one:\n\n{self.failure}"
+
+
+def check(
+    run: Callable[..., Any] | Rung,
+    op: Op,
+    *,
+    max_examples: int = 100,
+    dtypes: Sequence[str] = ("float32", "float64"),
+    seed: int = 0,
+    deterministic: bool | None = None,
+    on_example: Callable[[int], None] | None = None,
+) -> CheckResult:
+    """Hold a callable to the properties of `scc_numba.check.properties`, on drawn layers.
+
+    Args:
+        run: called as `Rung.run`: `run(x, weight, bias=None, channels=…)`, `run(grad_output, weight, channels=…)`
+            or `run(grad_output, x, channels=…)`, NumPy in and out. A `Rung` is tried at the tiles it offers.
+        op: "forward", "grad_input" or "grad_weight".
+        max_examples: how many layers to draw.
+        dtypes: the types to draw.
+        seed: the same seed draws the same layers.
+        deterministic: whether two runs must give the same bits; by default, what the rung says, else no.
+        on_example: called with the number of layers tried so far.
+
+    Returns:
+        The result; nothing is raised for a wrong kernel.
+
+    Raises:
+        ValueError: there is no such operation, or the rung is of another.
+    """
+    if op not in OPS:
+        raise ValueError(f"op={op!r} is not an operation: {closest(str(op), OPS)}")
+    if max_examples < 1:
+        raise ValueError(f"max_examples={max_examples} must be at least 1")
+    rung = run if isinstance(run, Rung) else None
+    if rung is not None:
+        if rung.op != op:
+            raise ValueError(f"op={op!r}, but rung {rung.name} computes {rung.op}")
+        dtypes = [dtype for dtype in dtypes if dtype in rung.dtypes]
+        deterministic = rung.deterministic if deterministic is None else deterministic
+        backend()  # one that cannot start is not the kernel's fault, and is raised here
+    call: Callable[..., Any] = rung.run if rung is not None else run  # type: ignore[assignment]
+    examples = 0
+    latest: list[tuple[str, Trial, Broken]] = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=max_examples,
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        print_blob=False,
+    )
+    @hypothesis.given(case=cases(dtypes))
+    def examine(case: Case) -> None:
+        nonlocal examples
+        if not latest:
+            examples += 1
+            if on_example is not None:
+                on_example(examples)
+        trial = Trial(op, call, rung, case, bool(deterministic))
+        for holds in PROPERTIES:
+            try:
+                holds(trial)
+            except Broken as broken:
+                latest.append((holds.__name__, trial, broken))
+                raise
+
+    try:
+        examine()
+    except (Broken, FlakyFailure) as error:
+        name, trial, broken = latest[-1]
+        return CheckResult(op, examples, _failure(name, trial, broken, always=isinstance(error, Broken)))
+    return CheckResult(op, examples, None)
+
+
+def _failure(name: str, trial: Trial, broken: Broken, always: bool) -> Failure:
+    fresh = Trial(trial.op, trial.run, trial.rung, trial.case, trial.deterministic)
+    also = [holds.__name__ for holds in PROPERTIES if holds.__name__ != name and not _holds(holds, fresh)]
+    promise = next(holds.__doc__ or "" for holds in PROPERTIES if holds.__name__ == name)
+    return Failure(
+        property=name,
+        promise=" ".join(promise.split()),
+        case=trial.case,
+        tile=trial.tile,
+        difference=str(broken),
+        picture=draw_window(fresh, broken.filter_),
+        also=tuple(also),
+        always=always,
+    )
+
+
+def _holds(holds: Callable[[Trial], None], trial: Trial) -> bool:
+    try:
+        holds(trial)
+    except Broken:
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""How far a right result may be from the exact one: a bound that is derived, and never tuned.
+
+Probabilistic rounding analysis (Higham and Mary, "A new approach to probabilistic rounding error analysis",
+SIAM J. Sci. Comput. 41, 2019): the rounding errors of a sum of n products of zero mean behave like a random
+walk, so that
+
+    |y − ŷ|  ≤  8 · u · √n · √(Σ w²x²)  +  u · |ŷ|
+
+with u the unit roundoff of the accumulator, ŷ the result in wider arithmetic, and one more term for a bias.
+For data that is not of zero mean the partial sums grow, and Σ|w||x| stands in place of the root. There is no
+free absolute tolerance: an output of zeros fails, and so does anything that is not finite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scc_reference import SlidingChannels, scc_forward, scc_grad_input, scc_grad_weight
+
+from scc_numba.kernels import Op
+
+Array = np.ndarray[Any, Any]
+SAFETY = 8  # how many standard deviations of the random walk
+
+
+def reference(op: Op, operands: dict[str, Any], channels: SlidingChannels) -> Array:
+    """The operation as the reference computes it, in the dtype of the operands.
+
+    Args:
+        op: "forward", "grad_input" or "grad_weight".
+        operands: x, weight and bias (may be None); grad_output and weight; or grad_output and x.
+        channels: the windows.
+    """
+    functions: dict[Op, Callable[..., Array]] = {
+        "forward": scc_forward,
+        "grad_input": scc_grad_input,
+        "grad_weight": scc_grad_weight,
+    }
+    return functions[op](**operands, channels=channels)
+
+
+def wider(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which the reference is computed for results of `dtype`.
+
+    float64 for narrower ones. For float64 itself the platform's extended precision; where it has none (Windows,
+    some arm64), float64, and the reference's own error is then part of what the bound must hold.
+    """
+    if np.finfo(dtype).nmant < np.finfo(np.float64).nmant:
+        return np.dtype(np.float64)
+    return np.dtype(np.longdouble)
+
+
+def errors_in_bounds(
+    result: Array, op: Op, operands: dict[str, Any], channels: SlidingChannels, *, zero_mean: bool
+) -> Array:
+    """The error of each element in units of its bound: right where it is at most 1.
+
+    Args:
+        result: what the kernel returned, of the operands' dtype.
+        op: the operation.
+        operands: as given to the kernel, by name.
+        channels: the windows.
+        zero_mean: whether the operands are draws of zero mean; if not, the wider bound for any data holds.
+
+    Returns:
+        float64, of the result's shape; NaN or infinite where the result is not finite.
+    """
+    wide = {name: None if array is None else array.astype(wider(array.dtype)) for name, array in operands.items()}
+    exact = reference(op, wide, channels)
+    if result.shape != exact.shape:
+        raise ValueError(f"result has shape {result.shape}, expected {exact.shape}")
+    unit = np.finfo(result.dtype).eps / 2
+    terms = reduction_length(op, operands, channels)
+    size = _magnitude(op, wide, channels, zero_mean)
+    bound = SAFETY * unit * np.sqrt(terms) * size + unit * np.abs(exact)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.abs(result - exact)
+        in_bounds = np.where(error == 0, 0.0, error / bound)  # 0/0: nothing to sum, and nothing summed
+    return np.asarray(in_bounds, dtype=np.float64)
+
+
+def reduction_length(op: Op, operands: dict[str, Any], channels: SlidingChannels) -> Array | int:
+    """How many products, and a bias, go into an element: a number, or an array that broadcasts to the result."""
+    if op == "forward":
+        return channels.group_width + (operands["bias"] is not None)
+    maps = operands["grad_output"]
+    if op == "grad_weight":
+        return maps.shape[0] * math.prod(maps.shape[2:])
+    covering = channels.dense_mask().sum(axis=0)  # (C,)
+    return covering.reshape(1, -1, *[1] * (maps.ndim - 2))
+
+
+def _magnitude(op: Op, operands: dict[str, Any], channels: SlidingChannels, zero_mean: bool) -> Array:
+    # √(Σ w²x²) is the same operation on squares, Σ|w||x| the same on absolute values.
+    change = np.square if zero_mean else np.abs
+    changed = {name: None if array is None else change(array) for name, array in operands.items()}
+    size = reference(op, changed, channels)
+    return np.sqrt(size) if zero_mean else size
