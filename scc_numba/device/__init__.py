@@ -15,12 +15,13 @@
 """
 
 from scc_numba.device.backend import backend
-from scc_numba.device.choice import choose
+from scc_numba.device.choice import Choice, choose
 from scc_numba.device.kernel import Kernel, LaunchError, jit
 from scc_numba.device.memory import device_array, synchronize, to_device, to_host
 from scc_numba.device.profile import LaunchRecord, Profile, profile
 
 __all__ = [
+    "Choice",
     "Kernel",
     "LaunchError",
     "LaunchRecord",

@@ -1,0 +1,1 @@
+"""Runs rungs and records what they cost."""

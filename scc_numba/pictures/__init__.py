@@ -1,0 +1,1 @@
+"""Figures and self-contained HTML pages. Numbers in, pictures out; nothing here runs a kernel."""
