@@ -1,0 +1,69 @@
+"""A kernel's PTX from the real compiler, with no GPU and no driver, and what can be read off it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from scc_numba.kernels import Launch, Layer, Op
+
+TARGETS = ("sm_75", "sm_80", "sm_90")
+_INSTRUCTION = re.compile(r"^\s+(?:@!?%p\d+\s+)?([a-z]\w*)((?:\.\w+(?:::\w+)?)*)\s", re.MULTILINE)
+
+
+def compile_to_ptx(launch: Launch, op: Op, layer: Layer, target: str) -> str:
+    """PTX of a launch's kernel, for the types it is launched with.
+
+    Args:
+        launch: what the rung built for the layer.
+        op: the operation, which says what arrays there are.
+        layer: its dtype is the arrays'.
+        target: "sm_90" and the like.
+    """
+    import numba
+    from numba import cuda
+
+    number = numba.from_dtype(layer.dtype)
+    arrays = [numba.types.Array(number, ndim, "C") for ndim in _ARRAY_DIMS[op]]
+    return _compile(cuda, launch, (*arrays, *map(numba.typeof, launch.scalars)), target)
+
+
+def compile_zeroing_to_ptx(launch: Launch, layer: Layer, target: str) -> str:
+    """PTX of the launch that sets a result to zero."""
+    import numba
+    from numba import cuda
+
+    return _compile(cuda, launch, (numba.types.Array(numba.from_dtype(layer.dtype), 1, "C"),), target)
+
+
+def opcodes(ptx: str) -> Counter[str]:
+    """How often each instruction stands in the text: its first word, "div", "ld", "fma"."""
+    return Counter(match[1] for match in _INSTRUCTION.finditer(ptx))
+
+
+def integer_divisions(ptx: str) -> int:
+    """How many integer divisions and remainders stand in the text. A GPU has no instruction for them."""
+    return sum(m[1] in ("div", "rem") and m[2][-3:] in _INTEGERS for m in _INSTRUCTION.finditer(ptx))
+
+
+def atomics(ptx: str) -> int:
+    """How many atomic instructions stand in the text."""
+    count = opcodes(ptx)
+    return count["atom"] + count["red"]
+
+
+_INTEGERS = ("s32", "u32", "s64", "u64")
+_ARRAY_DIMS: dict[Op, tuple[int, ...]] = {
+    "forward": (3, 2, 1, 3),  # x, weight, bias, y
+    "grad_input": (3, 2, 3),  # grad_output, weight, grad_input
+    "grad_weight": (3, 3, 2),  # grad_output, x, grad_weight
+}
+
+
+def _compile(cuda: Any, launch: Launch, types: tuple[Any, ...], target: str) -> str:
+    number = int(target.removeprefix("sm_"))
+    ptx, _ = cuda.compile_ptx(
+        launch.kernel.function, types, cc=divmod(number, 10), lineinfo=True, **launch.kernel.options
+    )
+    return str(ptx)
