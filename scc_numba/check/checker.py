@@ -10,7 +10,7 @@ import hypothesis
 from hypothesis.errors import FlakyFailure
 
 from scc_numba.check.picture import draw_window
-from scc_numba.check.properties import PROPERTIES
+from scc_numba.check.properties import PROPERTIES, Property
 from scc_numba.check.strategies import Case, cases
 from scc_numba.check.trial import Broken, Trial
 from scc_numba.device import backend
@@ -120,49 +120,104 @@ def check(
         deterministic = rung.deterministic if deterministic is None else deterministic
         backend()  # one that cannot start is not the kernel's fault, and is raised here
     call: Callable[..., Any] = rung.run if rung is not None else run  # type: ignore[assignment]
-    examples = 0
-    latest: list[tuple[str, Trial, Broken]] = []
 
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=max_examples,
-        deadline=None,
-        database=None,
-        report_multiple_bugs=False,
-        suppress_health_check=list(hypothesis.HealthCheck),
-        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
-        print_blob=False,
-    )
-    @hypothesis.given(case=cases(dtypes))
-    def examine(case: Case) -> None:
-        nonlocal examples
-        if not latest:
-            examples += 1
-            if on_example is not None:
-                on_example(examples)
-        trial = Trial(op, call, rung, case, bool(deterministic))
-        for holds in PROPERTIES:
-            try:
-                holds(trial)
-            except Broken as broken:
-                latest.append((holds.__name__, trial, broken))
-                raise
+    def trial(case: Case) -> Trial:
+        return Trial(op, call, rung, case, bool(deterministic))
 
+    search = _Search(trial, on_example)
+    search.run(max_examples, dtypes, seed)
+    if not search.broken:
+        return CheckResult(op, search.examples, None)
+    holds = next(holds for holds in PROPERTIES if holds in search.broken)
+    failure = _smallest(holds, trial, max_examples, dtypes, seed)
+    return CheckResult(op, search.first_failure, failure or _failure(holds, *search.broken[holds], always=False))
+
+
+ENOUGH_FAILURES = 12  # drawn layers that fail, after which no better name for the mistake is expected
+
+
+class _Search:
+    """Draws layers and notes which properties break; does not shrink yet.
+
+    One drawn layer can break a lesser property by chance (the smallest has one channel and one pixel), so some
+    more are drawn before the mistake is named.
+    """
+
+    def __init__(self, trial: Callable[[Case], Trial], on_example: Callable[[int], None] | None) -> None:
+        self.trial, self.on_example = trial, on_example
+        self.examples = self.failures = self.first_failure = 0
+        self.broken: dict[Property, tuple[Trial, Broken]] = {}
+
+    def run(self, max_examples: int, dtypes: Sequence[str], seed: int) -> None:
+        """Draw until enough layers failed, or all passed."""
+
+        @_drawn(max_examples, dtypes, seed, hypothesis.Phase.generate)
+        def look(case: Case) -> None:
+            if self.failures >= ENOUGH_FAILURES:
+                return  # Hypothesis cannot be told to stop, but need not be kept busy
+            self.examples += 1
+            if self.on_example is not None:
+                self.on_example(self.examples)
+            trial = self.trial(case)
+            for holds in PROPERTIES:
+                broken = _broken(holds, trial)
+                if broken is not None:
+                    self.failures += 1
+                    self.first_failure = self.first_failure or self.examples
+                    self.broken.setdefault(holds, (trial, broken))
+                    break
+
+        look()
+
+
+def _smallest(
+    holds: Property, trial: Callable[[Case], Trial], max_examples: int, dtypes: Sequence[str], seed: int
+) -> Failure | None:
+    """The smallest layer on which one property breaks, or None if it did not break again."""
+    latest: list[tuple[Trial, Broken]] = []
+
+    @_drawn(max_examples, dtypes, seed, hypothesis.Phase.generate, hypothesis.Phase.shrink)
+    def shrink(case: Case) -> None:
+        attempt = trial(case)
+        broken = _broken(holds, attempt)
+        if broken is not None:
+            latest.append((attempt, broken))
+            raise broken
+
+    always = False
     try:
-        examine()
-    except (Broken, FlakyFailure) as error:
-        name, trial, broken = latest[-1]
-        return CheckResult(op, examples, _failure(name, trial, broken, always=isinstance(error, Broken)))
-    return CheckResult(op, examples, None)
+        shrink()
+    except Broken:
+        always = True
+    except FlakyFailure:
+        pass  # the failure came and went: `always` says so
+    return _failure(holds, *latest[-1], always=always) if latest else None
 
 
-def _failure(name: str, trial: Trial, broken: Broken, always: bool) -> Failure:
+def _drawn(max_examples: int, dtypes: Sequence[str], seed: int, *phases: hypothesis.Phase) -> Callable[[Any], Any]:
+    """Hypothesis, set up to draw the same cases for the same seed."""
+
+    def decorate(test: Callable[[Case], None]) -> Callable[[], None]:
+        settings = hypothesis.settings(
+            max_examples=max_examples,
+            deadline=None,
+            database=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(hypothesis.HealthCheck),
+            phases=phases,
+            print_blob=False,
+        )
+        return hypothesis.seed(seed)(settings(hypothesis.given(case=cases(dtypes))(test)))
+
+    return decorate
+
+
+def _failure(holds: Property, trial: Trial, broken: Broken, always: bool) -> Failure:
     fresh = Trial(trial.op, trial.run, trial.rung, trial.case, trial.deterministic)
-    also = [holds.__name__ for holds in PROPERTIES if holds.__name__ != name and not _holds(holds, fresh)]
-    promise = next(holds.__doc__ or "" for holds in PROPERTIES if holds.__name__ == name)
+    also = [other.__name__ for other in PROPERTIES if other is not holds and _broken(other, fresh)]
     return Failure(
-        property=name,
-        promise=" ".join(promise.split()),
+        property=holds.__name__,
+        promise=" ".join((holds.__doc__ or "").split()),
         case=trial.case,
         tile=trial.tile,
         difference=str(broken),
@@ -172,9 +227,9 @@ def _failure(name: str, trial: Trial, broken: Broken, always: bool) -> Failure:
     )
 
 
-def _holds(holds: Callable[[Trial], None], trial: Trial) -> bool:
+def _broken(holds: Property, trial: Trial) -> Broken | None:
     try:
         holds(trial)
-    except Broken:
-        return False
-    return True
+    except Broken as broken:
+        return broken
+    return None

@@ -18,6 +18,11 @@ from scc_numba.kernels.run import kernel_operands
 Property = Callable[[Trial], None]
 
 
+def returns_an_array(trial: Trial) -> None:
+    """It raises nothing, and returns a NumPy array of the right shape and dtype."""
+    trial.integer_result  # noqa: B018 — computing it is the test
+
+
 def exact_on_integers(trial: Trial) -> None:
     """On small integers the result equals the reference exactly."""
     trial.expect_equal(trial.integer_result, trial.reference(trial.integers), "on small integers")
@@ -212,8 +217,11 @@ def _along_axis_1(values: Array, shape: tuple[int, ...]) -> Array:
     return values.reshape(1, -1, *[1] * (len(shape) - 2))
 
 
-# In the order they are tried: the first that breaks names the failure, so the most telling come first.
+# A failure is named by the first of these that breaks. A callable that changes its operands would make every
+# comparison after it meaningless, so that comes early; then the most telling.
 PROPERTIES: tuple[Property, ...] = (
+    returns_an_array,
+    leaves_operands_alone,
     exact_on_integers,
     within_the_bound,
     local,
@@ -221,7 +229,6 @@ PROPERTIES: tuple[Property, ...] = (
     permutes_with_batch_and_pixels,
     linear,
     adjoint,
-    leaves_operands_alone,
     accepts_any_layout,
     repeats_to_the_bit,
     writes_all_and_only_its_result,

@@ -52,7 +52,7 @@ def test_geometry(channels):
         channels.cycle,
     )
     assert 1 <= S <= G
-    assert C == G * channels.groups
+    assert G * channels.groups == C
     assert channels.starts.shape == (K,)
     assert channels.starts.tolist() == [k * S % C for k in range(K)]
     assert channels.channel_index.tolist() == [[(k * S + j) % C for j in range(G)] for k in range(K)]
@@ -64,9 +64,7 @@ def test_geometry(channels):
 def test_covering_turns_channel_index_around(channels):
     pairs = {(k, j, int(c)) for k, row in enumerate(channels.channel_index) for j, c in enumerate(row)}
     found = {
-        (int(k), int(j), c)
-        for c in range(channels.in_channels)
-        for k, j in zip(*channels.covering(c), strict=True)
+        (int(k), int(j), c) for c in range(channels.in_channels) for k, j in zip(*channels.covering(c), strict=True)
     }
     assert found == pairs
     assert all(np.all(np.diff(channels.covering(c)[0]) > 0) for c in range(channels.in_channels))

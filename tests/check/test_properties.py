@@ -1,0 +1,184 @@
+"""Each property catches, by itself, a mistake of the kind it is there for; and the reference breaks none."""
+
+import numpy as np
+import pytest
+import scc_reference
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from scc_numba.check import properties
+from scc_numba.check.properties import PROPERTIES
+from scc_numba.check.strategies import cases
+from scc_numba.check.trial import Broken, Trial
+from scc_numba.kernels import OPS
+
+
+def first_broken(holds, op, run, deterministic=True, layers=60):
+    """What the property says of the first drawn layer on which it breaks, or None."""
+    found = []
+
+    @seed(0)
+    @settings(
+        max_examples=layers,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases())
+    def search(case):
+        if not found:
+            try:
+                holds(Trial(op, run, None, case, deterministic))
+            except Broken as broken:
+                found.append(str(broken))
+
+    search()
+    return found[0] if found else None
+
+
+def right(op):
+    return getattr(scc_reference, f"scc_{op}")
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("holds", PROPERTIES, ids=lambda holds: holds.__name__)
+def test_the_reference_breaks_none(op, holds):
+    assert first_broken(holds, op, right(op)) is None
+
+
+def one_window_too_far(op):
+    """Every filter reads the window of the next."""
+
+    def run(*operands, channels, **bias):
+        shift = {"forward": (0, "x"), "grad_input": (None, "grad_input"), "grad_weight": (1, "x")}[op][0]
+        operands = list(operands)
+        if shift is not None:
+            operands[shift] = np.roll(operands[shift], -channels.step, axis=1)
+        result = right(op)(*operands, channels=channels, **bias)
+        return np.roll(result, channels.step, axis=1) if op == "grad_input" else result
+
+    return run
+
+
+def last_pixel_forgotten(op):
+    def run(*operands, channels, **bias):
+        if op == "grad_weight":
+            operands = (operands[0].copy(), operands[1])
+            if operands[0].size:
+                operands[0].reshape(*operands[0].shape[:2], -1)[:, :, -1] = 0
+            return right(op)(*operands, channels=channels)
+        result = right(op)(*operands, channels=channels, **bias)
+        if result.size:
+            result.reshape(*result.shape[:2], -1)[:, :, -1] = 0
+        return result
+
+    return run
+
+
+def first_filter_doubled(op):
+    """Not equivariant: filter 0 (or channel 0) counts twice."""
+
+    def run(*operands, channels, **bias):
+        result = right(op)(*operands, channels=channels, **bias)
+        result[(slice(None), 0) if op != "grad_weight" else 0] *= 2
+        return result
+
+    return run
+
+
+def squared(op):
+    def run(*operands, channels, **bias):
+        return right(op)(operands[0] ** 2, operands[1], channels=channels, **bias)
+
+    return run
+
+
+def in_half_precision(op):
+    def run(*operands, channels, **bias):
+        half = [operand.astype(np.float16) for operand in operands]
+        bias = {name: value.astype(np.float16) for name, value in bias.items()}
+        return right(op)(*half, channels=channels, **bias).astype(operands[0].dtype)
+
+    return run
+
+
+def not_finite(op):
+    def run(*operands, channels, **bias):
+        result = right(op)(*operands, channels=channels, **bias)
+        if result.size:
+            result.flat[-1] = np.nan
+        return result
+
+    return run
+
+
+def counts_its_calls(op):
+    calls = 0
+
+    def run(*operands, channels, **bias):
+        nonlocal calls
+        calls += 1
+        return right(op)(*operands, channels=channels, **bias) * operands[0].dtype.type(1 + calls % 2)
+
+    return run
+
+
+def changes_its_first_operand(op):
+    def run(*operands, channels, **bias):
+        result = right(op)(*operands, channels=channels, **bias)
+        operands[0][...] += 1
+        return result
+
+    return run
+
+
+def ignores_strides(op):
+    def run(*operands, channels, **bias):
+        # as a kernel does that is handed the address where the memory begins
+        memory = [operand if operand.base is None else operand.base for operand in operands]
+        flat = [m.ravel()[: operand.size] for m, operand in zip(memory, operands, strict=True)]
+        shaped = [f.reshape(operand.shape) for f, operand in zip(flat, operands, strict=True)]
+        return right(op)(*shaped, channels=channels, **bias)
+
+    return run
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize(
+    ("holds", "mistake"),
+    [
+        (properties.exact_on_integers, one_window_too_far),
+        (properties.exact_on_integers, last_pixel_forgotten),
+        (properties.exact_on_integers, not_finite),
+        (properties.within_the_bound, one_window_too_far),
+        (properties.within_the_bound, in_half_precision),
+        (properties.within_the_bound, not_finite),
+        (properties.local, one_window_too_far),
+        (properties.rotates_with_channels, first_filter_doubled),
+        (properties.permutes_with_batch_and_pixels, last_pixel_forgotten),
+        (properties.linear, squared),
+        (properties.adjoint, one_window_too_far),
+        (properties.adjoint, squared),
+        (properties.leaves_operands_alone, changes_its_first_operand),
+        (properties.accepts_any_layout, ignores_strides),
+        (properties.repeats_to_the_bit, counts_its_calls),
+    ],
+    ids=lambda value: value.__name__,
+)
+def test_each_catches_its_kind_by_itself(op, holds, mistake):
+    assert first_broken(holds, op, mistake(op)) is not None
+
+
+@pytest.mark.parametrize("mistake", [lambda y: y[:-1], lambda y: y.astype(np.float16), lambda y: y.tolist()])
+def test_another_shape_dtype_or_kind_is_named(mistake):
+    def run(x, weight, bias=None, *, channels):
+        return mistake(scc_reference.scc_forward(x, weight, bias, channels=channels))
+
+    assert "it returns" in first_broken(properties.returns_an_array, "forward", run)
+
+
+def test_what_it_raises_is_named():
+    def run(x, weight, bias=None, *, channels):
+        raise KeyError("oops")
+
+    assert "it raises KeyError: 'oops'" in first_broken(properties.returns_an_array, "forward", run)
