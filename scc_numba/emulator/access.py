@@ -93,8 +93,45 @@ def global_access(  # type: ignore[no-untyped-def] # noqa: D417
     scale = blocks if alone else 1
     masked = len(mask) > 0
     is_store = mark == 2
+    plain = not masked and spans.shape[0] == 1 and len(defined) == 0 and a2 == 1
+    low, high, row = spans[0, 0], spans[0, 1], spans[0, 2]
     for b in range(rounds):
         for w in range(warps):
+            if plain:
+                # The common case in two short loops: all lanes take part, in one array, without fault.
+                start = b * a0 + w * a1
+                least = addr[start] - base
+                most = least
+                union = least
+                for lane in range(32):
+                    a = addr[start + lane] - base
+                    index[start + lane] = a >> shift
+                    least = min(least, a)
+                    most = max(most, a)
+                    union |= a
+                if least >= low and most + size <= high and union & (size - 1) == 0:
+                    distinct = 1
+                    last = (addr[start] - base) >> 5
+                    touched[last] |= mark
+                    rising = True
+                    if least >> 5 != most >> 5:
+                        for lane in range(1, 32):
+                            sector = (addr[start + lane] - base) >> 5
+                            if sector != last:
+                                if sector < last:
+                                    rising = False
+                                    break
+                                distinct += 1
+                                last = sector
+                                touched[sector] |= mark
+                    if rising:
+                        stats[row, REQUESTS] += scale
+                        stats[row, SECTORS] += scale * distinct
+                        stats[row, LANES] += scale * 32
+                        stats[row, IDEAL] += scale * min(distinct, size)
+                        continue
+                for lane in range(32):
+                    index[start + lane] = 0
             count = 0
             distinct = 0
             last = np.int64(-1)

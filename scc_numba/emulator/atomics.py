@@ -68,8 +68,15 @@ def _tally(hits, index, shift, sizes, warp):  # type: ignore[no-untyped-def]
         while end < n and warp[end] == warp[start]:
             end += 1
         worst = 1
+        alike = True
         for i in range(start, end):
             hits[(index[i] << shift) // sizes] += 1
+            alike = alike and index[i] == index[start]
+        if alike:
+            queue += end - start
+            start = end
+            continue
+        for i in range(start, end):
             same = 1
             for j in range(start, i):
                 if index[j] == index[i]:

@@ -239,10 +239,8 @@ def compile_ptx(function: Any, signature: tuple[Any, ...], target: Target, optio
         except ImportError as error:
             raise CompilerMissing(_missing()) from error
         except Exception as error:
-            if (
-                type(error).__name__ == "NvvmSupportError"
-                or ("libNVVM" in str(error)
-                and "not found" in str(error))
+            if type(error).__name__ == "NvvmSupportError" or (
+                "libNVVM" in str(error) and "not found" in str(error)
             ):
                 raise CompilerMissing(_missing()) from error
             raise

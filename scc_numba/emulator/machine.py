@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import re
 from typing import Any
@@ -28,6 +29,48 @@ BATCH_THREADS = (
 )
 _GRID_WIDE = 1 << 22  # threads that a cooperative launch may hold at once
 _FAIRNESS = 64  # steps after which a kernel with locks lets the group that is furthest ahead run
+
+
+@functools.lru_cache(maxsize=256)
+def _geometry(
+    grid: tuple[int, int, int], block: tuple[int, int, int], first: int, count: int
+) -> tuple[dict[str, Any], Any, Mask | None]:
+    """Special registers of `count` blocks from number `first` on, the threads that exist, and their mask."""
+    bx, by, bz = block
+    gx, gy, gz = grid
+    warps = -(-bx * by * bz // 32)
+    linear = np.arange(warps * 32, dtype=np.int32).reshape(1, warps, 32)
+    number = np.arange(first, first + count, dtype=np.int64).reshape(-1, 1, 1)
+
+    def small(x: Any) -> Any:
+        """As few elements as will do."""
+        x = x.astype(np.int32)
+        if (x == x[:, :, :1]).all():
+            x = x[:, :, :1]
+            if (x == x[:, :1]).all():
+                x = x[:, :1]
+                if (x == x[:1]).all():
+                    return x[0, 0, 0]
+        return np.ascontiguousarray(x)
+
+    s = np.int32
+    lane = np.arange(32, dtype=np.int32).reshape(1, 1, 32)
+    one = np.int64(1)
+    registers = {
+        "tid.x": small(linear % bx), "tid.y": small(linear // bx % by), "tid.z": small(linear // (bx * by)),
+        "ctaid.x": small(number % gx), "ctaid.y": small(number // gx % gy), "ctaid.z": small(number // (gx * gy)),
+        "ntid.x": s(bx), "ntid.y": s(by), "ntid.z": s(bz), "nctaid.x": s(gx), "nctaid.y": s(gy), "nctaid.z": s(gz),
+        "laneid": lane, "warpid": small(linear // 32), "nwarpid": s(warps), "smid": s(0), "nsmid": s(1),
+        "gridid": np.int64(0),
+        "lanemask_eq": (one << lane).astype(np.uint32).view(np.int32),
+        "lanemask_lt": ((one << lane) - 1).astype(np.uint32).view(np.int32),
+        "lanemask_le": ((one << (lane + 1)) - 1).astype(np.uint32).view(np.int32),
+        "lanemask_gt": (~((one << (lane + 1)) - 1)).astype(np.uint32).view(np.int32),
+        "lanemask_ge": (~((one << lane) - 1)).astype(np.uint32).view(np.int32),
+    }  # fmt: skip
+    exists = linear < bx * by * bz
+    base = Mask(np.ascontiguousarray(exists), count, warps) if bx * by * bz % 32 else None
+    return registers, exists, base
 
 
 class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, TensorCores):
@@ -132,44 +175,14 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
     def _begin(self, first: int, count: int) -> None:
         """Set up a batch of `count` blocks from number `first` on."""
         self.first_block, self.nb = first, count
-        bx, by, _ = self.block
-        gx, gy, _ = self.grid
-        linear = np.arange(self.nw * 32, dtype=np.int32).reshape(1, self.nw, 32)
-        block = np.arange(first, first + count, dtype=np.int64).reshape(-1, 1, 1)
-
-        def small(x: Any) -> Any:
-            """As few elements as will do."""
-            x = x.astype(np.int32)
-            if (x == x[:, :, :1]).all():
-                x = x[:, :, :1]
-                if (x == x[:, :1]).all():
-                    x = x[:, :1]
-                    if (x == x[:1]).all():
-                        return x[0, 0, 0]
-            return np.ascontiguousarray(x)
-
-        s = np.int32
-        lane = np.arange(32, dtype=np.int32).reshape(1, 1, 32)
-        one = np.int64(1)
-        self.registers: dict[str, Any] = {
-            "tid.x": small(linear % bx), "tid.y": small(linear // bx % by), "tid.z": small(linear // (bx * by)),
-            "ctaid.x": small(block % gx), "ctaid.y": small(block // gx % gy), "ctaid.z": small(block // (gx * gy)),
-            "ntid.x": s(bx), "ntid.y": s(by), "ntid.z": s(self.block[2]),
-            "nctaid.x": s(gx), "nctaid.y": s(gy), "nctaid.z": s(self.grid[2]),
-            "laneid": lane, "warpid": small(linear // 32), "nwarpid": s(self.nw), "smid": s(0), "nsmid": s(1),
-            "gridid": np.int64(0), "dynamic_smem_size": s(self.dynamic_shared),
-            "total_smem_size": s(self.shared_size),
-            "lanemask_eq": (one << lane).astype(np.uint32).view(np.int32),
-            "lanemask_lt": ((one << lane) - 1).astype(np.uint32).view(np.int32),
-            "lanemask_le": ((one << (lane + 1)) - 1).astype(np.uint32).view(np.int32),
-            "lanemask_gt": (~((one << (lane + 1)) - 1)).astype(np.uint32).view(np.int32),
-            "lanemask_ge": (~((one << lane) - 1)).astype(np.uint32).view(np.int32),
-        }  # fmt: skip
-        self.alive = np.broadcast_to(linear < self.threads_per_block, (count, self.nw, 32))
+        self.registers, exists, self.base = _geometry(self.grid, self.block, first, count)
+        self.registers = {
+            **self.registers,
+            "dynamic_smem_size": np.int32(self.dynamic_shared),
+            "total_smem_size": np.int32(self.shared_size),
+        }
+        self.alive = np.broadcast_to(exists, (count, self.nw, 32))
         self._alive_is_base = True
-        self.base = None
-        if self.threads_per_block % 32:
-            self.base = Mask(np.ascontiguousarray(linear < self.threads_per_block), count, self.nw)
         self.epochs = np.zeros(count, np.int64)
         self.warp_epochs = np.zeros((count, self.nw), np.int64)
         self.groups_committed = np.zeros((count, self.nw, 32), np.int64)

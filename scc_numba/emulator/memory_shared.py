@@ -60,7 +60,9 @@ class SharedMemory(State):
         layout = M.layout if M is not None else (NO_MASK, 0, 0, 0)
         same = s[0] == 0
         row = 0 if same else self.shared_row
-        index = np.full(flat.size, self.shared_limit >> a.shift, np.int64)
+        index = np.empty(flat.size, np.int64)
+        if M is not None:
+            index.fill(self.shared_limit >> a.shift)
         size = self.shared_size
         bad = ac.shared_access(
             flat, *s, *layout, self.nb, self.nw, a.size, a.shift, self.shared_limit, row, self.stats[a.number], index,

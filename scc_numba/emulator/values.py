@@ -42,6 +42,11 @@ def select(condition: Value, yes: Value, no: Value) -> Value:
     """selp: `yes` where the predicate holds."""
     if condition.ndim == 0:
         return yes if condition else no
+    # Corrections that no thread needs (the floor of a quotient, a negative index) would only make values bigger.
+    if not condition.any():
+        return no
+    if condition.all():
+        return yes
     return np.where(condition, yes, no)
 
 
