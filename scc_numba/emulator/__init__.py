@@ -1,0 +1,41 @@
+"""Runs, counts and checks Numba CUDA kernels on a machine with no GPU.
+
+    from scc_numba.emulator import launch
+    report = launch(kernel, grid, block, (x, y))
+    report.show()
+
+The kernel is compiled by Numba's own compiler to PTX, and the PTX runs here, vectorised over threads.
+"""
+
+from .errors import (
+    ArgumentError,
+    CompilerMissing,
+    EmulatorError,
+    FindingsError,
+    KernelFault,
+    LaunchError,
+    PtxError,
+    StepLimitExceeded,
+    UnsupportedInstruction,
+)
+from .findings import KINDS, Finding
+from .frontend import PtxKernel
+from .launch import launch
+from .report import Report
+
+__all__ = [
+    "KINDS",
+    "ArgumentError",
+    "CompilerMissing",
+    "EmulatorError",
+    "Finding",
+    "FindingsError",
+    "KernelFault",
+    "LaunchError",
+    "PtxError",
+    "PtxKernel",
+    "Report",
+    "StepLimitExceeded",
+    "UnsupportedInstruction",
+    "launch",
+]

@@ -1,0 +1,573 @@
+"""The compiled inner loops: one pass over the lanes of a memory instruction checks it and counts it.
+
+Everything else in the emulator is NumPy; here a single compiled pass replaces a dozen array operations. Addresses and
+masks arrive flat with one stride per axis (block, warp, lane), 0 where the value is the same along that axis, so that
+an address common to all blocks is looked at once and counted for all.
+
+Counting rules (the same as a profiler's): a *request* is one warp executing one memory instruction; a *sector* is
+32 bytes of global memory, counted once per request; a *wavefront* is one pass of shared memory's 32 four-byte banks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+# Columns of a site's statistics.
+REQUESTS, SECTORS, LANES, WAVEFRONTS, IDEAL, WORST = range(6)
+COLUMNS = 6
+
+# Rows of a fault record; each row is: how many, thread (flat position in the batch), other thread, address.
+(OUT_OF_BOUNDS, MISALIGNED, UNINITIALISED, READ_AFTER_WRITE, WRITE_AFTER_READ, WRITE_AFTER_WRITE, SAME_WRITE,
+ IN_FLIGHT) = range(8)  # fmt: skip
+FAULT_ROWS = 8
+
+# How an access touches memory.
+LOAD, STORE, ATOMIC = 0, 1, 2
+
+# A shadow entry is epoch << 32 | warp epoch << 16 | thread; these stand in the thread's place.
+NOBODY, SEVERAL, BY_ATOMIC = 0xFFFF, 0xFFFE, 0xFFFD
+
+_OFFSET = (1 << 40) - 1  # an address without its window, see program.py
+
+# One letter an argument: a = flat int64 array, m = flat bytes, t = table, c = cube of int64, i = int64.
+_TYPES = {
+    "a": types.Array(types.int64, 1, "C"),
+    "m": types.Array(types.uint8, 1, "C"),
+    "t": types.Array(types.int64, 2, "C"),
+    "c": types.Array(types.int64, 3, "C"),
+    "i": types.int64,
+}
+
+
+def _compiled(arguments: str) -> Any:
+    """Compile for exactly these argument types, once per machine."""
+    return njit([tuple(_TYPES[c] for c in arguments if c != " ")], cache=True, nogil=True)
+
+
+@_compiled("aiiii miii iiiittmimat")
+def global_access(  # type: ignore[no-untyped-def] # noqa: D417
+    addr,
+    base,
+    a0,
+    a1,
+    a2,
+    mask,
+    m0,
+    m1,
+    m2,
+    blocks,
+    warps,
+    size,
+    shift,
+    spans,
+    stats,
+    touched,
+    mark,
+    defined,
+    index,
+    fault,
+):
+    """Check and count one global access.
+
+    Args:
+        addr: addresses, flat; base: that of the arena; a0, a1, a2: strides of addr.
+        mask: 1 where a lane takes part (length 0: all do); m0, m1, m2: its strides.
+        shift: log2 of the element size.
+        spans: (k, 4): first byte, end, row of stats, defined-from-the-start; the arrays this instruction may touch.
+        stats: (sites, COLUMNS), counted into.
+        touched: one byte a sector, `mark` is or-ed in.
+        defined: one byte an arena byte, 0 where nothing was written yet (length 0: not tracked); stores set it.
+        index: element numbers, laid out like addr; 0 (a spare cell) for lanes that must not touch memory.
+        fault: (FAULT_ROWS, 4).
+
+    Returns:
+        How many lanes were at fault.
+    """
+    bad = 0
+    sectors = np.empty(32, np.int64)
+    alone = a0 == 0 and m0 == 0
+    rounds = 1 if alone else blocks
+    scale = blocks if alone else 1
+    masked = len(mask) > 0
+    is_store = mark == 2
+    plain = not masked and spans.shape[0] == 1 and len(defined) == 0 and a2 == 1
+    low, high, row = spans[0, 0], spans[0, 1], spans[0, 2]
+    for b in range(rounds):
+        for w in range(warps):
+            if plain:
+                # The common case in two short loops: all lanes take part, in one array, without fault.
+                start = b * a0 + w * a1
+                least = addr[start] - base
+                most = least
+                union = least
+                for lane in range(32):
+                    a = addr[start + lane] - base
+                    index[start + lane] = a >> shift
+                    least = min(least, a)
+                    most = max(most, a)
+                    union |= a
+                if least >= low and most + size <= high and union & (size - 1) == 0:
+                    distinct = 1
+                    last = (addr[start] - base) >> 5
+                    touched[last] |= mark
+                    rising = True
+                    if least >> 5 != most >> 5:
+                        for lane in range(1, 32):
+                            sector = (addr[start + lane] - base) >> 5
+                            if sector != last:
+                                if sector < last:
+                                    rising = False
+                                    break
+                                distinct += 1
+                                last = sector
+                                touched[sector] |= mark
+                    if rising:
+                        stats[row, REQUESTS] += scale
+                        stats[row, SECTORS] += scale * distinct
+                        stats[row, LANES] += scale * 32
+                        stats[row, IDEAL] += scale * min(distinct, size)
+                        continue
+                for lane in range(32):
+                    index[start + lane] = 0
+            count = 0
+            distinct = 0
+            last = np.int64(-1)
+            rising = True
+            site = np.int64(-1)
+            if a2 == 0:
+                for lane in range(32):
+                    if not masked or mask[b * m0 + w * m1 + lane * m2]:
+                        count += 1
+            lanes = 32
+            if a2 == 0:
+                lanes = 1 if count > 0 else 0
+            for lane in range(lanes):
+                if a2 != 0 and masked and not mask[b * m0 + w * m1 + lane * m2]:
+                    continue
+                where = b * a0 + w * a1 + lane * a2
+                a = addr[where] - base
+                here = -1
+                for k in range(spans.shape[0]):
+                    if a >= spans[k, 0] and a + size <= spans[k, 1]:
+                        here = k
+                        break
+                if here < 0:
+                    bad += 1
+                    if fault[OUT_OF_BOUNDS, 0] == 0:
+                        fault[OUT_OF_BOUNDS, 1] = (b * warps + w) * 32 + lane
+                        fault[OUT_OF_BOUNDS, 3] = a
+                    fault[OUT_OF_BOUNDS, 0] += scale * (count if a2 == 0 else 1)
+                    continue
+                if a & (size - 1) != 0:
+                    bad += 1
+                    if fault[MISALIGNED, 0] == 0:
+                        fault[MISALIGNED, 1] = (b * warps + w) * 32 + lane
+                        fault[MISALIGNED, 3] = a
+                    fault[MISALIGNED, 0] += scale * (count if a2 == 0 else 1)
+                    continue
+                if len(defined) > 0:
+                    if is_store:
+                        for j in range(size):
+                            defined[a + j] = 1
+                    elif spans[here, 3] == 0:
+                        for j in range(size):
+                            if defined[a + j] == 0:
+                                bad += 1
+                                if fault[UNINITIALISED, 0] == 0:
+                                    fault[UNINITIALISED, 1] = (b * warps + w) * 32 + lane
+                                    fault[UNINITIALISED, 3] = a
+                                fault[UNINITIALISED, 0] += 1
+                                break
+                index[where] = a >> shift
+                if site < 0:
+                    site = spans[here, 2]
+                if a2 != 0:
+                    count += 1
+                sector = a >> 5
+                if sector == last:
+                    continue
+                if sector < last:
+                    rising = False
+                sectors[distinct] = sector
+                distinct += 1
+                last = sector
+                touched[sector] |= mark
+            if site < 0:
+                continue
+            if not rising:
+                # Out of order: count each sector once.
+                unique = 0
+                for i in range(distinct):
+                    known = False
+                    for j in range(unique):
+                        if sectors[j] == sectors[i]:
+                            known = True
+                            break
+                    if not known:
+                        sectors[unique] = sectors[i]
+                        unique += 1
+                distinct = unique
+            stats[site, REQUESTS] += scale
+            stats[site, SECTORS] += scale * distinct
+            stats[site, LANES] += scale * count
+            least = (count * size + 31) // 32 if a2 != 0 else 1
+            stats[site, IDEAL] += scale * min(least, distinct)
+    return bad
+
+
+@_compiled("aiii miii iiiiiitat")
+def shared_access(  # type: ignore[no-untyped-def] # noqa: D417
+    addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, shift, limit, row, stats, index, fault
+):
+    """Check and count one shared-memory access (races are `shared_race`'s business).
+
+    Args:
+        addr: addresses, flat; only the offset in the window counts; a0, a1, a2: strides.
+        limit: bytes of shared memory a block has; row: bytes between two blocks' memories, 0 to leave blocks apart.
+        index: element numbers for lanes that may access, the spare cell (at `limit`) for the others; laid out like addr.
+
+    Returns how many lanes were at fault.
+
+    64-bit accesses go by half-warps, 128-bit ones by quarter-warps: that is a model of the hardware's rule.
+    """
+    bad = 0
+    alone = a0 == 0 and m0 == 0
+    rounds = 1 if alone else blocks
+    scale = blocks if alone else 1
+    masked = len(mask) > 0
+    phases = 1
+    words = 1
+    if size == 8:
+        phases = 2
+        words = 2
+    elif size == 16:
+        phases = 4
+        words = 4
+    group = 32 // phases
+    bank_word = np.empty((32, 32), np.int64)
+    bank_count = np.zeros(32, np.int64)
+    for b in range(rounds):
+        for w in range(warps):
+            count = 0
+            waves = 0
+            for phase in range(phases):
+                worst = 0
+                first = np.int64(-1)
+                step_one = True
+                previous = np.int64(-2)
+                cleared = False
+                for lane in range(phase * group, (phase + 1) * group):
+                    if masked and not mask[b * m0 + w * m1 + lane * m2]:
+                        continue
+                    where = b * a0 + w * a1 + lane * a2
+                    a = addr[where] & _OFFSET
+                    if a < 0 or a + size > limit:
+                        bad += 1
+                        if fault[OUT_OF_BOUNDS, 0] == 0:
+                            fault[OUT_OF_BOUNDS, 1] = (b * warps + w) * 32 + lane
+                            fault[OUT_OF_BOUNDS, 3] = a
+                        fault[OUT_OF_BOUNDS, 0] += scale
+                        index[where] = (limit + b * row) >> shift
+                        continue
+                    if a & (size - 1) != 0:
+                        bad += 1
+                        if fault[MISALIGNED, 0] == 0:
+                            fault[MISALIGNED, 1] = (b * warps + w) * 32 + lane
+                            fault[MISALIGNED, 3] = a
+                        fault[MISALIGNED, 0] += scale
+                        index[where] = (limit + b * row) >> shift
+                        continue
+                    index[where] = (a + b * row) >> shift
+                    count += 1
+                    word = a >> 2
+                    if first < 0:
+                        first = word
+                        worst = 1
+                        previous = word
+                        continue
+                    if not cleared:
+                        # Broadcast or neighbouring words: no conflict, nothing to look up.
+                        if word == previous:
+                            continue
+                        if word == previous + words and word - first < 32:
+                            previous = word
+                            continue
+                        cleared = True
+                        for k in range(32):
+                            bank_count[k] = 0
+                        filled = first
+                        while filled <= previous:
+                            for k in range(words):
+                                bank = (filled + k) & 31
+                                bank_word[bank, bank_count[bank]] = filled + k
+                                bank_count[bank] += 1
+                            filled += words
+                    for k in range(words):
+                        bank = (word + k) & 31
+                        known = False
+                        for j in range(bank_count[bank]):
+                            if bank_word[bank, j] == word + k:
+                                known = True
+                                break
+                        if not known:
+                            bank_word[bank, bank_count[bank]] = word + k
+                            bank_count[bank] += 1
+                            if bank_count[bank] > worst:
+                                worst = bank_count[bank]
+                waves += worst
+            if count == 0:
+                continue
+            stats[0, REQUESTS] += scale
+            stats[0, LANES] += scale * count
+            stats[0, WAVEFRONTS] += scale * waves
+            least = (count * size + 127) // 128 if a2 != 0 else 1
+            stats[0, IDEAL] += scale * least
+    return bad
+
+
+@njit(inline="always")
+def _hazard(entry, epoch, warp_epoch, thread):  # type: ignore[no-untyped-def]
+    """Whether an earlier access and one by `thread` now are unordered: no barrier between them, other thread."""
+    who = entry & 0xFFFF
+    if who == NOBODY or who == thread or (entry >> 32) != epoch:
+        return False
+    if who >= BY_ATOMIC:
+        return True
+    return not ((who >> 5) == (thread >> 5) and ((entry >> 16) & 0xFFFF) != warp_epoch)
+
+
+@_compiled("aiii imiii iiiiiiicatt")
+def shared_race(  # type: ignore[no-untyped-def] # noqa: D417
+    index,
+    a0,
+    a1,
+    a2,
+    row,
+    mask,
+    m0,
+    m1,
+    m2,
+    rows,
+    warps,
+    size,
+    shift,
+    limit,
+    grain,
+    mode,
+    shadow,
+    epochs,
+    warp_epochs,
+    fault,
+):
+    """Follow who wrote and read each grain of shared memory, and report accesses that no barrier orders.
+
+    Args:
+        index: as `shared_access` left it; lanes at the spare cell (`limit`) take no part.
+        rows: blocks to follow: 1 while all blocks behave alike, else all.
+        grain: bytes of one shadow entry, the smallest access in the kernel.
+        mode: LOAD, STORE or ATOMIC.
+        shadow: (blocks, grains, 3): last writer, last reader, 1 while a cp.async is in flight to the grain.
+        epochs: barriers passed, per block; warp_epochs: (blocks, warps), warp barriers passed.
+    """
+    bad = 0
+    masked = len(mask) > 0
+    for b in range(rows):
+        epoch = epochs[b]
+        for phase in range(3):
+            if phase > 0 and mode != STORE:
+                break
+            for w in range(warps):
+                warp_epoch = warp_epochs[b, w] & 0xFFFF
+                for lane in range(32):
+                    if masked and not mask[b * m0 + w * m1 + lane * m2]:
+                        continue
+                    a = (index[b * a0 + w * a1 + lane * a2] << shift) - b * row
+                    if a >= limit:
+                        continue
+                    thread = w * 32 + lane
+                    mine = (epoch << 32) | (warp_epoch << 16) | thread
+                    for g in range(a // grain, (a + size - 1) // grain + 1):
+                        writer = shadow[b, g, 0]
+                        if phase == 1:
+                            shadow[b, g, 0] = mine
+                            shadow[b, g, 2] = 0
+                            continue
+                        if phase == 2:
+                            # Two lanes, one word, one instruction: the one that is not there any more lost.
+                            if writer != mine:
+                                bad += 1
+                                if fault[SAME_WRITE, 0] == 0:
+                                    fault[SAME_WRITE, 1] = b * warps * 32 + thread
+                                    fault[SAME_WRITE, 2] = writer & 0xFFFF
+                                    fault[SAME_WRITE, 3] = a
+                                fault[SAME_WRITE, 0] += 1
+                            continue
+                        if shadow[b, g, 2] != 0:
+                            bad += 1
+                            if fault[IN_FLIGHT, 0] == 0:
+                                fault[IN_FLIGHT, 1] = b * warps * 32 + thread
+                                fault[IN_FLIGHT, 2] = writer & 0xFFFF
+                                fault[IN_FLIGHT, 3] = a
+                            fault[IN_FLIGHT, 0] += 1
+                        elif (mode != ATOMIC or (writer & 0xFFFF) != BY_ATOMIC) and _hazard(
+                            writer, epoch, warp_epoch, thread
+                        ):
+                            kind = WRITE_AFTER_WRITE if mode != LOAD else READ_AFTER_WRITE
+                            bad += 1
+                            if fault[kind, 0] == 0:
+                                fault[kind, 1] = b * warps * 32 + thread
+                                fault[kind, 2] = writer & 0xFFFF
+                                fault[kind, 3] = a
+                            fault[kind, 0] += 1
+                        if mode == LOAD:
+                            if (writer & 0xFFFF) == NOBODY:
+                                bad += 1
+                                if fault[UNINITIALISED, 0] == 0:
+                                    fault[UNINITIALISED, 1] = b * warps * 32 + thread
+                                    fault[UNINITIALISED, 3] = a
+                                fault[UNINITIALISED, 0] += 1
+                            reader = shadow[b, g, 1]
+                            if (
+                                (reader >> 32) == epoch
+                                and (reader & 0xFFFF) != NOBODY
+                                and (reader & 0xFFFF) != thread
+                            ):
+                                shadow[b, g, 1] = (epoch << 32) | SEVERAL
+                            else:
+                                shadow[b, g, 1] = mine
+                        else:
+                            if _hazard(shadow[b, g, 1], epoch, warp_epoch, thread):
+                                bad += 1
+                                if fault[WRITE_AFTER_READ, 0] == 0:
+                                    fault[WRITE_AFTER_READ, 1] = b * warps * 32 + thread
+                                    fault[WRITE_AFTER_READ, 2] = shadow[b, g, 1] & 0xFFFF
+                                    fault[WRITE_AFTER_READ, 3] = a
+                                fault[WRITE_AFTER_READ, 0] += 1
+                            if mode == ATOMIC:
+                                shadow[b, g, 0] = (epoch << 32) | BY_ATOMIC
+    return bad
+
+
+@_compiled("aiii miii iiiiiiaat")
+def global_race(  # type: ignore[no-untyped-def] # noqa: D417
+    index,
+    a0,
+    a1,
+    a2,
+    mask,
+    m0,
+    m1,
+    m2,
+    blocks,
+    warps,
+    size,
+    shift,
+    grain,
+    first_thread,
+    epochs,
+    writers,
+    fault,
+):
+    """Report two threads that write one place of global memory with nothing to order them.
+
+    Args:
+        index: element numbers in the arena, 0 for lanes that take no part.
+        first_thread: number of the batch's first thread in the grid (warps * 32 threads a block).
+        epochs: barriers passed, per block.
+        writers: per grain, thread << 24 | epoch, -1 where nobody wrote.
+    """
+    bad = 0
+    masked = len(mask) > 0
+    for phase in range(3):
+        for b in range(blocks):
+            epoch = epochs[b] & 0xFFFFFF
+            for w in range(warps):
+                for lane in range(32):
+                    if masked and not mask[b * m0 + w * m1 + lane * m2]:
+                        continue
+                    a = index[b * a0 + w * a1 + lane * a2] << shift
+                    if a == 0:
+                        continue
+                    local = (b * warps + w) * 32 + lane
+                    thread = first_thread + local
+                    mine = (thread << 24) | epoch
+                    for g in range(a // grain, (a + size - 1) // grain + 1):
+                        before = writers[g]
+                        if phase == 1:
+                            writers[g] = mine
+                            continue
+                        if before < 0 or (before >> 24) == thread:
+                            continue
+                        kind = WRITE_AFTER_WRITE
+                        if phase == 2:
+                            kind = SAME_WRITE
+                        else:
+                            same_block = (before >> 24) // (warps * 32) == thread // (warps * 32)
+                            if same_block and (before & 0xFFFFFF) != epoch:
+                                continue
+                        bad += 1
+                        if fault[kind, 0] == 0:
+                            fault[kind, 1] = local
+                            fault[kind, 2] = before >> 24
+                            fault[kind, 3] = a
+                        fault[kind, 0] += 1
+    return bad
+
+
+@_compiled("aiii miii iiit")
+def count_local(addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, stats):  # type: ignore[no-untyped-def]
+    """Count one local-memory access.
+
+    A model: hardware interleaves the threads' local memories word by word, so a warp whose lanes all access the same
+    offset touches neighbouring words. A word of 4 bytes of all 32 lanes is 4 sectors.
+    """
+    seen = np.empty(128, np.int64)
+    masked = len(mask) > 0
+    alone = a0 == 0 and m0 == 0
+    rounds = 1 if alone else blocks
+    scale = blocks if alone else 1
+    for b in range(rounds):
+        for w in range(warps):
+            count = 0
+            distinct = 0
+            for lane in range(32):
+                if masked and not mask[b * m0 + w * m1 + lane * m2]:
+                    continue
+                count += 1
+                a = addr[b * a0 + w * a1 + lane * a2] & _OFFSET
+                for word in range(a >> 2, (a + size + 3) >> 2):
+                    sector = word * 4 + (lane >> 3)
+                    known = False
+                    for j in range(distinct):
+                        if seen[distinct - 1 - j] == sector:
+                            known = True
+                            break
+                    if not known:
+                        seen[distinct] = sector
+                        distinct += 1
+            if count:
+                stats[0, REQUESTS] += scale
+                stats[0, LANES] += scale * count
+                stats[0, SECTORS] += scale * distinct
+                stats[0, IDEAL] += scale * ((count * size + 31) // 32)
+
+
+@_compiled("miii ii")
+def mask_size(mask, m0, m1, m2, blocks, warps):  # type: ignore[no-untyped-def]
+    """Threads in a mask, and warps with at least one of them."""
+    rounds = blocks if m0 else 1
+    scale = 1 if m0 else blocks
+    threads = 0
+    active = 0
+    for b in range(rounds):
+        for w in range(warps):
+            inside = 0
+            for lane in range(32):
+                inside += mask[b * m0 + w * m1 + lane * m2]
+            threads += inside
+            if inside:
+                active += 1
+    return threads * scale, active * scale

@@ -1,0 +1,166 @@
+"""Replaces every call of a device function by the function's body, so that a kernel is one flat list.
+
+Parameters become registers: `st.param`, `ld.param` and the callee's own view of them all name the same register,
+and the call disappears. Calls of functions that live outside the PTX (printing, grid barriers, float16 helpers) stay.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .errors import PtxError
+from .ptx import Function, Instruction, Label, Module, Variable
+
+_MAX_DEPTH = 32  # PTX allows recursion, Numba's kernels hardly use it; an inliner cannot follow it
+
+
+@dataclass
+class Flat:
+    """A kernel with nothing left to call."""
+
+    body: list[Instruction | Label]
+    registers: dict[str, str]
+    locals: list[Variable]
+    tables: dict[str, list[str]]
+
+
+def inline(module: Module, entry: Function) -> Flat:
+    """Flatten `entry` and all it calls.
+
+    Raises:
+        PtxError: recursion, an indirect call, or a call of a function that nobody defines.
+    """
+    flat = Flat([], dict(entry.registers), list(entry.locals), dict(entry.tables))
+    _copy(module, entry.body, flat, "", 0)
+    return flat
+
+
+def _copy(module: Module, body: list[Instruction | Label], flat: Flat, suffix: str, depth: int) -> None:
+    calls = 0
+    for item in body:
+        if isinstance(item, Label) or item.parts[0] != "call":
+            flat.body.append(_parameters(item, flat, module) if isinstance(item, Instruction) else item)
+            continue
+        result, name, arguments = _call_parts(item)
+        callee = module.functions.get(name)
+        if callee is None:
+            if name not in module.externs:
+                raise PtxError(
+                    f"PTX line {item.ptx_line}: call of {name!r}, which this PTX neither defines nor declares"
+                )
+            registers = [_parameter_register(a, 0, "b64", flat) for a in arguments]
+            target = [_parameter_register(r, 0, "b64", flat) for r in result]
+            flat.body.append(
+                Instruction("call.extern", [name, *target[:1], *registers] if target else [name, "_", *registers],
+                            item.guard, item.line, item.file, item.ptx_line)
+            )  # fmt: skip
+            continue
+        if depth >= _MAX_DEPTH:
+            raise PtxError(
+                f"PTX line {item.ptx_line} (Python line {item.line}): device function {name!r} calls itself; "
+                "the emulator inlines calls and cannot follow recursion: write it as a loop"
+            )
+        calls += 1
+        inner = f"{suffix}~{len(flat.body)}.{calls}"
+        renamed = _renamed(callee, inner, arguments, result)
+        flat.registers.update({name + inner: kind for name, kind in callee.registers.items()})
+        flat.locals.extend(Variable(v.name + inner, v.space, v.align, v.size) for v in callee.locals)
+        flat.tables.update({n + inner: [t + inner for t in ts] for n, ts in callee.tables.items()})
+        end = f"$return{inner}"
+        if item.guard:  # a guarded call: jump over it
+            flat.body.append(
+                Instruction("bra", [end], _negate(item.guard), item.line, item.file, item.ptx_line)
+            )
+        returning = []
+        for x in renamed:
+            if isinstance(x, Instruction) and x.parts[0] == "ret":
+                x = Instruction("bra", [end], x.guard, x.line, x.file, x.ptx_line)
+            returning.append(x)
+        _copy(module, returning, flat, inner, depth + 1)
+        flat.body.append(Label(end))
+
+
+def _negate(guard: str) -> str:
+    return guard[1:] if guard.startswith("!") else "!" + guard
+
+
+def _call_parts(call: Instruction) -> tuple[list[str], str, list[str]]:
+    """`call (result), name, (arguments)` in any of its shorter forms."""
+    args = list(call.args)
+    inside = lambda s: [p.strip() for p in s.strip("()").split(",") if p.strip()]  # noqa: E731
+    result = inside(args.pop(0)) if args and args[0].startswith("(") else []
+    if not args:
+        raise PtxError(f"PTX line {call.ptx_line}: a call without a function")
+    name = args.pop(0)
+    if name.startswith("%"):
+        raise PtxError(
+            f"PTX line {call.ptx_line} (Python line {call.line}): indirect calls are not modelled: {call}"
+        )
+    return result, name, inside(args[0]) if args else []
+
+
+def _renamed(
+    function: Function, suffix: str, arguments: list[str], result: list[str]
+) -> list[Instruction | Label]:
+    """The callee's body with its own names made unique and its parameters named as the caller names them."""
+    names = {r: r + suffix for r in function.registers}
+    names.update({v.name: v.name + suffix for v in function.locals})
+    names.update({x.name: x.name + suffix for x in function.body if isinstance(x, Label)})
+    names.update({t: t + suffix for t in function.tables})
+    names.update({p: a for (p, _), a in zip(function.params, arguments, strict=False)})
+    names.update({p: a for (p, _), a in zip(function.returns, result, strict=False)})
+    scoped = suffix.replace("~", "_").replace(".", "_")
+
+    def rename(text: str) -> str:
+        def one(m: re.Match[str]) -> str:
+            word = m[0]
+            if word in names:
+                return names[word]
+            return word + scoped if "@" in word or re.fullmatch(r"(param|retval)\d+", word) else word
+
+        return re.sub(r"[%$]?[A-Za-z_][\w$]*(?:@\d+)?|\$[\w$]+", one, text)
+
+    out: list[Instruction | Label] = []
+    for x in function.body:
+        if isinstance(x, Label):
+            out.append(Label(rename(x.name)))
+        else:
+            args = [rename(a) for a in x.args]
+            guard = (
+                ("!" + rename(x.guard[1:]) if x.guard.startswith("!") else rename(x.guard))
+                if x.guard
+                else None
+            )
+            out.append(Instruction(x.opcode, args, guard, x.line, x.file, x.ptx_line))
+    return out
+
+
+_ADDRESS = re.compile(r"\[\s*([\w$@%.~]+)\s*(?:\+\s*(\d+))?\s*\]$")
+
+
+def _parameters(item: Instruction, flat: Flat, module: Module) -> Instruction:
+    """Turn `st.param`/`ld.param` of a call's parameter into a move; the kernel's own parameters stay loads."""
+    parts = item.parts
+    if len(parts) < 3 or parts[1] != "param" or parts[0] not in ("ld", "st"):
+        return item
+    place = 1 if parts[0] == "ld" else 0
+    m = _ADDRESS.match(item.args[place])
+    if m is None:
+        raise PtxError(f"PTX line {item.ptx_line}: cannot read the parameter address in {item}")
+    name, offset = m[1], int(m[2] or 0)
+    if any(name == p for f in module.entries for p, _ in f.params):
+        return item
+    if len(parts) > 3:
+        raise PtxError(f"PTX line {item.ptx_line}: vector parameters are not modelled: {item}")
+    kind = parts[-1]
+    register = _parameter_register(name, offset, "b64", flat)
+    args = [item.args[0], register] if parts[0] == "ld" else [register, item.args[1]]
+    # A parameter register is 64 bits wide: narrower values are widened on the way in and cut on the way out.
+    return Instruction(f"mov.{kind}", args, item.guard, item.line, item.file, item.ptx_line)
+
+
+def _parameter_register(name: str, offset: int, kind: str, flat: Flat) -> str:
+    register = f"%param:{name}+{offset}"
+    flat.registers.setdefault(register, kind)
+    return register

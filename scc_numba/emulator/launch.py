@@ -1,0 +1,262 @@
+"""`launch`: check the arguments, run the kernel, hand back a report."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from .arena import Arena
+from .errors import ArgumentError, FindingsError, LaunchError
+from .findings import Finding
+from .frontend import Loaded, Parameter, load
+from .machine import Machine
+from .program import GLOBAL_WINDOW
+from .report import Report
+from .targets import MAX_BLOCK, MAX_GRID, Target, find_target
+
+DEFAULT_STEPS = 2_000_000
+
+_AXES = "xyz"
+
+
+def _shape(value: Any, name: str, limits: tuple[int, int, int]) -> tuple[int, int, int]:
+    """A grid or block as three positive numbers."""
+    given = value if isinstance(value, (tuple, list)) else (value,)
+    if not 1 <= len(given) <= 3:
+        raise LaunchError(f"{name}={value!r} must be a number or a tuple of one to three numbers")
+    out = []
+    for k, v in enumerate(given):
+        if isinstance(v, (bool, np.bool_)) or not isinstance(v, (int, np.integer)):
+            raise LaunchError(
+                f"{name}={value!r}: {_AXES[k]} is a {type(v).__name__}, it must be a whole number"
+            )
+        if not 1 <= v <= limits[k]:
+            raise LaunchError(f"{name}={value!r}: {_AXES[k]} must be between 1 and {limits[k]:,}")
+        out.append(int(v))
+    out += [1] * (3 - len(out))
+    return out[0], out[1], out[2]
+
+
+def _check_array(value: Any, p: Parameter, written: bool) -> None:
+    if not isinstance(value, np.ndarray):
+        hint = (
+            "; a pointer parameter is given the array itself, not its address" if p.form == "pointer" else ""
+        )
+        raise ArgumentError(f"argument {p.name} is a {type(value).__name__}, it must be a NumPy array{hint}")
+    if p.dtype is not None and value.dtype != p.dtype:
+        raise ArgumentError(f"argument {p.name} has dtype {value.dtype}, the signature says {p.dtype}")
+    if p.form == "array" and value.ndim != p.dimensions:
+        raise ArgumentError(
+            f"argument {p.name} has {value.ndim} dimensions, the signature says {p.dimensions}"
+        )
+    if p.form == "pointer" and not value.flags.c_contiguous:
+        raise ArgumentError(
+            f"argument {p.name} is not C-contiguous; a bare pointer needs numpy.ascontiguousarray"
+        )
+    if p.form == "array" and p.layout == "C" and not value.flags.c_contiguous:
+        raise ArgumentError(f"argument {p.name} is not C-contiguous, as its signature says (layout 'C')")
+    if p.form == "array" and p.layout == "F" and not value.flags.f_contiguous:
+        raise ArgumentError(
+            f"argument {p.name} is not Fortran-contiguous, as its signature says (layout 'F')"
+        )
+    if written and not value.flags.writeable:
+        raise ArgumentError(
+            f"argument {p.name} is read-only and the kernel writes to it; pass a writable copy"
+        )
+
+
+def _scalar(value: Any, p: Parameter) -> Any:
+    """A scalar argument as a NumPy scalar of the parameter's type, without losing anything."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if not isinstance(value, (bool, int, float, np.generic)):
+        raise ArgumentError(f"argument {p.name} is a {type(value).__name__}, it must be a number ({p.dtype})")
+    kind = p.dtype.kind
+    if kind in "iu":
+        if isinstance(value, (float, np.floating)):
+            raise ArgumentError(f"argument {p.name}={value!r} must be a whole number ({p.dtype})")
+        info = np.iinfo(p.dtype)
+        if not info.min <= int(value) <= info.max:
+            raise ArgumentError(f"argument {p.name}={value} does not fit {p.dtype}")
+    return p.dtype.type(value)
+
+
+class _Binder:
+    """Sorts arguments into arrays for the arena and values for the PTX parameters."""
+
+    def __init__(self, loaded: Loaded, undefined: tuple[Any, ...]) -> None:
+        self.loaded = loaded
+        self.undefined = undefined
+        self.arrays: list[tuple[str, np.ndarray, bool]] = []
+        self.values: list[Any] = []  # NumPy scalars, or the number of an array as an int
+
+    def take(self, p: Parameter, value: Any) -> None:
+        if p.form == "tuple":
+            if not isinstance(value, tuple) or len(value) != len(p.items):
+                raise ArgumentError(f"argument {p.name} must be a tuple of {len(p.items)}")
+            for item, v in zip(p.items, value, strict=True):
+                self.take(item, v)
+            return
+        if p.form == "scalar":
+            self.values.append(_scalar(value, p))
+            return
+        program = self.loaded.program
+        position = len(self.values) + (4 if p.form == "array" else 0)
+        _check_array(value, p, position in program.written)
+        number = len(self.arrays)
+        defined = not any(value is u or np.may_share_memory(value, u) for u in self.undefined)
+        self.arrays.append((p.name, value, defined))
+        if p.form == "pointer":
+            self.values.append(number)
+            return
+        zero = np.int64(0)
+        self.values += [zero, zero, np.int64(value.size), np.int64(value.itemsize), number]
+        self.values += [np.int64(n) for n in value.shape] + [np.int64(n) for n in value.strides]
+
+
+_PARAMETER_KINDS = {
+    "u8": "i1", "s8": "i1", "b8": "i1", "u16": "i2", "s16": "i2", "b16": "i2", "u32": "i4", "s32": "i4", "b32": "i4",
+    "u64": "i8", "s64": "i8", "b64": "i8", "f32": "f4", "f64": "f8", "f16": "f2", "pred": "b1",
+}  # fmt: skip
+
+
+def _as_parameter(value: Any, kind: str) -> Any:
+    """A value as the PTX parameter's bits."""
+    dtype = np.dtype(_PARAMETER_KINDS[kind])
+    if value.dtype == dtype:
+        return value
+    if value.dtype.itemsize == dtype.itemsize:
+        return value.view(dtype)
+    if dtype.kind == "f" or value.dtype.kind == "f":
+        return value.astype(dtype)
+    return value.astype(
+        np.dtype(f"{value.dtype.kind if value.dtype.kind in 'iu' else 'i'}{dtype.itemsize}")
+    ).view(dtype)
+
+
+def _limits(
+    loaded: Loaded, block: tuple[int, int, int], shared_bytes: int, target: Target, registers: int | None
+) -> list[Finding]:
+    """What the launch asks for beyond the target."""
+    program = loaded.program
+    threads = block[0] * block[1] * block[2]
+    shared = program.static_shared + shared_bytes
+    problems = []
+    if threads > target.threads:
+        problems.append(f"block={block} has {threads:,} threads, {target.name} allows {target.threads:,}")
+    if program.max_threads is not None and threads > program.max_threads:
+        problems.append(
+            f"block={block} has {threads:,} threads, the kernel's launch bounds allow {program.max_threads:,}"
+        )
+    if shared > target.static_shared:
+        problems.append(
+            f"{shared:,} bytes of shared memory a block ({program.static_shared:,} static, {shared_bytes:,} dynamic), "
+            f"{target.name} allows {target.static_shared:,} without opting in"
+        )
+    if registers is not None and registers > target.per_thread:
+        problems.append(f"registers={registers} a thread, {target.name} allows {target.per_thread}")
+    elif registers is not None and registers * threads > target.registers:
+        problems.append(
+            f"registers={registers} a thread for {threads} threads, {target.name} has {target.registers:,} a block"
+        )
+    line = program.instructions[0].line if program.instructions else 0
+    file = program.files.get(program.instructions[0].file, "") if program.instructions else ""
+    return [Finding("limit", line, file, "", (0, 0, 0), ((0, 0, 0),), -1, 1, p) for p in problems]
+
+
+def launch(
+    kernel: Any,
+    grid: Any,
+    block: Any,
+    args: Any,
+    *,
+    shared_bytes: int = 0,
+    target: str = "sm_90",
+    checks: bool = True,
+    counters: bool = True,
+    strict: bool = False,
+    signature: Any = None,
+    options: dict[str, Any] | None = None,
+    registers: int | None = None,
+    global_races: bool = True,
+    uninitialised: Any = (),
+    max_steps: int = DEFAULT_STEPS,
+) -> Report:
+    """Run a kernel on the CPU, count its memory traffic and check its accesses.
+
+    Args:
+        kernel: a Python function written for `numba.cuda`, a `cuda.jit` dispatcher, or a `PtxKernel`.
+        grid: blocks, a number or a tuple (x, y, z).
+        block: threads of a block, likewise.
+        args: NumPy arrays (updated in place, as on a device), numbers, and tuples of numbers.
+        shared_bytes: dynamic shared memory of a block, in bytes.
+        target: the GPU generation to compile for, "sm_80", "sm_90"...
+        checks: look for races, reads of nothing, divergent barriers and so on. Without it an access outside its array
+            is still never carried out, but not reported.
+        counters: count memory traffic. (Instructions are always counted.)
+        strict: raise `FindingsError` if there is any finding.
+        signature: argument types, where the arguments do not tell: pointers, or scalars narrower than Numba's default.
+            A Numba signature, a tuple of Numba types, or a string "void(CPointer(float32), int32)".
+        options: compiler options (`fastmath`, `opt`); by default those of the dispatcher.
+        registers: 32-bit registers a thread needs, if known from the assembler, to check against the target.
+        global_races: report two threads that write one place of global memory unordered.
+        uninitialised: arrays whose contents count as not yet written.
+        max_steps: basic blocks to run before giving up.
+
+    Returns:
+        A `Report` with counts and findings.
+
+    Raises:
+        LaunchError: a grid, block, target or shared_bytes that no device takes.
+        ArgumentError: arguments that do not fit the kernel, or a read-only array that the kernel writes.
+        UnsupportedInstruction: the kernel uses an instruction the emulator does not know.
+        StepLimitExceeded: the kernel did not end.
+        FindingsError: `strict` and something was found.
+    """
+    grid3, block3 = _shape(grid, "grid", MAX_GRID), _shape(block, "block", MAX_BLOCK)
+    if isinstance(shared_bytes, bool) or not isinstance(shared_bytes, (int, np.integer)) or shared_bytes < 0:
+        raise LaunchError(f"shared_bytes={shared_bytes!r} must be a whole number of bytes, 0 or more")
+    device = find_target(target)
+    if isinstance(args, np.ndarray) or not isinstance(args, (tuple, list)):
+        raise ArgumentError(f"args is a {type(args).__name__}, it must be a tuple of the kernel's arguments")
+    args = tuple(args)
+    loaded = load(kernel, args, device, signature, options)
+    program = loaded.program
+    if len(args) != len(loaded.parameters):
+        raise ArgumentError(f"the kernel takes {len(loaded.parameters)} arguments, {len(args)} were given")
+    binder = _Binder(loaded, tuple(uninitialised))
+    for p, value in zip(loaded.parameters, args, strict=True):
+        binder.take(p, value)
+    limits = _limits(loaded, block3, int(shared_bytes), device, registers)
+    if limits and not checks:
+        raise LaunchError(limits[0].message)
+    arena = Arena(binder.arrays, program)
+    params = []
+    for (_, kind), value in zip(program.params, binder.values, strict=True):
+        if type(value) is int:
+            value = np.int64(arena.address(value))
+        params.append(_as_parameter(value, kind))
+    machine = Machine(
+        program, arena, params, loaded.array_of_param, grid3, block3, int(shared_bytes), checks=checks,
+        counters=counters, global_races=global_races, max_steps=max_steps,
+    )  # fmt: skip
+    for f in limits:
+        machine.collector.add(f)
+    machine.run()
+    changed = sorted({loaded.array_of_param[s] for s in program.written if s in loaded.array_of_param})
+    if program.unknown_stores:
+        changed = [n for n, (_, array, _) in enumerate(binder.arrays) if array.flags.writeable]
+    arena.store(changed)
+    if machine.printed:
+        machine.printed.sort()
+        sys.stdout.write("".join(text for *_, text in machine.printed))
+    report = Report(machine, loaded, device)
+    if strict and report.findings:
+        summary = "\n".join(f"  {f}" for f in report.findings)
+        raise FindingsError(f"{len(report.findings)} finding(s) in {report.kernel}:\n{summary}", report)
+    return report
+
+
+__all__ = ["GLOBAL_WINDOW", "launch"]
