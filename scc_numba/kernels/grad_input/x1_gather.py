@@ -5,9 +5,10 @@ thread owns the sum, so nothing is atomic: the paper's input-centric backward.
 
 Prediction: no atomic instruction is left in the compiled kernel.
 
-Changed against X0: threads stand for (n, c, p). Channel c lies at offset j = (c − start(k)) mod C of filter k's
-window if j < G, and start(k) moves by S per filter: so j moves down by S, and wraps below zero. Every
-filter is asked, also the many that do not read c: the price of finding all that do, however they overlap.
+Changed against X0: threads stand for (n, c, p). To find the filters that read channel c, unroll the channels: without
+wrapping, filter k reads k·S to k·S + G − 1, and channel c comes by once a lap, as v = c, c + C, c + 2C and so on. The
+last filter to start at or before v is v // S; those before it hold v too, as long as v lies less than G behind
+their start. (With an overlap above one half that is more than two filters; stopping at two is a known mistake.)
 """
 
 from __future__ import annotations
@@ -31,13 +32,16 @@ def grad_input_gather(grad_output, weight, grad_input, step):
             c = cuda.blockIdx.y
             while c < C:
                 total = grad_input.dtype.type(0)
-                j = c  # offset of channel c in the window of filter 0, 0 ≤ j < C
-                for k in range(K):
-                    if j < G:
-                        total += grad_output[n, k, p] * weight[k, j]
-                    j -= step
-                    if j < 0:
-                        j += C
+                v = c
+                while v < (K - 1) * step + G:
+                    k = v // step
+                    j = v - k * step  # offset of the channel in filter k's window
+                    while j < G and k >= 0:
+                        if k < K:
+                            total += grad_output[n, k, p] * weight[k, j]
+                        k -= 1
+                        j += step
+                    v += C
                 grad_input[n, c, p] = total
                 c += cuda.gridDim.y
             n += cuda.gridDim.z
