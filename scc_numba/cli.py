@@ -60,7 +60,7 @@ def _for_people(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, MemoryError) as error:
             message = str(error).replace("[", r"\[")
             err.print(f"[bold red]scc-numba:[/] {message}", highlight=False, soft_wrap=True)
             raise typer.Exit(USAGE) from None
@@ -136,21 +136,26 @@ def show_climb(result: Climb, photo_name: str) -> None:
     table.add_column("rung")
     table.add_column("idea", overflow="fold")
     table.add_column("result")
-    table.add_column("error/bound", justify="right")
-    for figure in figures:
-        table.add_column(figure.name + (f" ({figure.unit})" if figure.unit != "1" else ""), justify="right")
-    if figures:
-        table.add_column(f"fewer {figures[0].name}", justify="right")
+    table.add_column("error", justify="right")
+    for i, figure in enumerate(figures):
+        table.add_column(figure.short, justify="right", no_wrap=True)
+        if i == 0:
+            table.add_column("ratio", justify="right", no_wrap=True)
     for op in OPS:
         for i, step in enumerate(result.of(op)):
             if i == 0:
                 table.add_row("", f"[italic]{TITLES[op]}[/]")
             cells = [step.rung.name, step.rung.title]
             cells += ["[green]right[/]" if step.right else "[bold red]wrong[/]", format_error(step.error)]
-            if step.figures:
-                cells += [*map(format_figure, step.figures), format_ratio(step.ratio)]
+            values = [format_figure(figure) for figure in step.figures]
+            cells += [*values[:1], format_ratio(step.ratio), *values[1:]] if values else []
             table.add_row(*cells)
     out.print(table)
+    legend = ["error: largest distance from the float64 reference, in units of its bound (right: at most 1)"]
+    legend += [f"{figure.short}: {figure.name}" for figure in figures]
+    if figures:
+        legend.insert(2, "ratio: how many times less of it than the bottom rung")
+    out.print("; ".join(legend) + ".", style="dim", highlight=False)
     out.print(HONESTY[result.backend.backend], style="dim", highlight=False)
 
 

@@ -170,7 +170,10 @@ def writes_all_and_only_its_result(trial: Trial) -> None:
     arrays = kernel_operands(rung.op, operands, layer)
     fenced = [_Fenced(array) for array in arrays]
     result = _Fenced(np.full(layer.result_shape(rung.op), np.nan, layer.dtype))
-    rung.build(layer, trial.tile)(*(fence.view for fence in fenced), result.view)
+    try:
+        rung.build(layer, trial.tile)(*(fence.view for fence in fenced), result.view)
+    except Exception as error:
+        raise Broken(f"its launch raises {type(error).__name__}: {error}") from error
     written = result.check("the result").reshape(trial.result_shape)
     trial.expect_equal(written, trial.reference(operands), "into memory full of NaN")
     for number, (fence, array) in enumerate(zip(fenced, arrays, strict=True)):

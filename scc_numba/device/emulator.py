@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,28 @@ if TYPE_CHECKING:
     from scc_numba.device.kernel import Kernel
     from scc_numba.device.profile import LaunchRecord
 
+
+@dataclass
+class Allocation:
+    """Whether anything was ever written to an allocation: reading one that nothing was written to is a finding."""
+
+    written: bool = True
+
+
 TARGET_VARIABLE = "SCC_NUMBA_TARGET"
 
 
 class DeviceArray(np.ndarray[Any, Any]):
-    """Memory of the emulated device: a NumPy array that is copied to and from like numba-cuda's device arrays."""
+    """Memory of the emulated device: a NumPy array that is copied to and from like numba-cuda's device arrays.
+
+    Attributes:
+        allocation: what all views of one allocation share.
+    """
+
+    allocation: Allocation
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.allocation = getattr(source, "allocation", None) or Allocation()
 
     def copy_to_host(self) -> np.ndarray[Any, Any]:
         """A new NumPy array with these contents."""
@@ -27,6 +45,7 @@ class DeviceArray(np.ndarray[Any, Any]):
     def copy_to_device(self, array: np.ndarray[Any, Any]) -> None:
         """Overwrite the contents."""
         self[...] = array
+        self.allocation.written = True
 
 
 class Emulator:
@@ -50,6 +69,7 @@ class Emulator:
         """Emulate; raise on any finding (a race, an access out of bounds, …); count where a record is wanted."""
         from scc_numba.emulator import launch
 
+        arrays = [argument for argument in arguments if isinstance(argument, DeviceArray)]
         report = launch(
             kernel.function,
             grid,
@@ -60,7 +80,11 @@ class Emulator:
             checks=True,
             counters=record is not None,
             strict=True,
+            options=kernel.options,
+            uninitialised=[array for array in arrays if not array.allocation.written],
         )
+        for array in arrays:
+            array.allocation.written = True
         if record is not None:
             record.counts = report
 
@@ -73,8 +97,10 @@ class Emulator:
         return np.array(array, copy=True, subok=False)
 
     def device_array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
-        """A new array, its floats NaN."""
-        return undefined(shape, dtype).view(DeviceArray)
+        """A new array, its floats NaN, that counts as never written."""
+        array = undefined(shape, dtype).view(DeviceArray)
+        array.allocation = Allocation(written=False)
+        return array
 
     def synchronize(self) -> None:
         """Do nothing: a launch ends before it returns."""

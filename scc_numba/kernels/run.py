@@ -20,6 +20,8 @@ def run(rung: Rung, *operands: Any, channels: SlidingChannels, tile: Tile | None
     if not any(_is_torch(array) for array in arrays.values()):
         return run_numpy(rung, arrays, channels, tile)
     device = _torch_device(arrays)
+    described = {name: None if t is None else _Described(name, t) for name, t in arrays.items()}
+    plan(rung, described, channels)  # refuses what NumPy has no word for, such as bfloat16, by name
     if device.type == "cuda" and backend().name == "gpu":
         return _run_on_torch_gpu(rung, arrays, channels, tile)
     import torch

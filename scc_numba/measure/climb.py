@@ -34,11 +34,13 @@ class Figure:
 
     Attributes:
         name: what is counted or measured.
+        short: the same, for the head of a narrow column.
         unit: of `value`; "1" for a plain count.
         value: the number.
     """
 
     name: str
+    short: str
     unit: str
     value: float
 
@@ -153,7 +155,7 @@ def _run(rung: Rung, layer: Layer, operands: dict[str, Any]) -> tuple[Array, tup
         launch(*arrays, result)
     host = to_host(result)
     if report.backend == "gpu":
-        return host, (Figure("time", "µs", _time(launch, [*arrays, result]) * 1e6),)
+        return host, (Figure("time", "time (µs)", "µs", _time(launch, [*arrays, result]) * 1e6),)
     return host, _counts(report)
 
 
@@ -173,9 +175,12 @@ def _counts(report: Profile) -> tuple[Figure, ...]:
     if not counts:
         return ()
     return (
-        Figure("warp instructions", "1", sum(c.instructions for c in counts)),
-        Figure("global sectors", "1", sum(c.global_load.sectors + c.global_store.sectors for c in counts)),
-        Figure("atomic requests", "1", sum(c.atomics.requests for c in counts)),
+        Figure("warp instructions", "instr.", "1", sum(c.instructions for c in counts)),
+        Figure(
+            "global sectors", "sectors", "1", sum(c.global_load.sectors + c.global_store.sectors for c in counts)
+        ),
+        Figure("atomic requests", "atomics", "1", sum(c.atomics.requests for c in counts)),
+        Figure("atomic updates of one address", "queue", "1", max(c.atomics.worst_contention for c in counts)),
     )
 
 

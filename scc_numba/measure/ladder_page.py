@@ -15,7 +15,7 @@ from scc_numba.pictures.maps import draw_maps, draw_photo
 from scc_numba.pictures.page import render
 from scc_numba.pictures.windows import draw_windows
 
-TITLES = {"forward": "Forward", "grad_input": "Gradient by the input", "grad_weight": "Gradient by the weights"}
+TITLES = {"forward": "Forward", "grad_input": "Input gradient", "grad_weight": "Weight gradient"}
 HONESTY = {
     "gpu": "Times are medians of repeated launches on this GPU, with the data in its caches where it fits.",
     "emulator": "Counts come from emulating the compiled kernels; they are exact counts of a model, not times.",

@@ -84,7 +84,7 @@ def make_batch(name: str, photo: Array, batch: int, channels: int, height: int, 
     draw = np.random.default_rng(SEED)
     first = draw.normal(0, math.sqrt(2 / 27), (channels, 3, 3, 3))
     depthwise = draw.normal(0, math.sqrt(2 / 9), (channels, 3, 3))
-    maps = np.einsum("nihwab,oiab->nohw", _neighbourhoods(patches), first, optimize=True)
+    maps = np.einsum("nihwab,oiab->nohw", _neighbourhoods(_standardised(patches)), first, optimize=True)
     maps = _standardised(np.maximum(maps, 0))
     maps = np.einsum("nchwab,cab->nchw", _neighbourhoods(maps), depthwise, optimize=True)
     return Batch(name, photo, corners, _standardised(maps))

@@ -23,7 +23,7 @@ def draw_ratios(names: list[str], ratios: list[float], what: str) -> Figure:
     axes.axvline(1, color=MUTED, linewidth=0.8, linestyle=":")
     axes.invert_yaxis()
     axes.set_xlim(0, max([1.0, *ratios]) * 1.15)
-    axes.set_xlabel(f"times fewer {what} than the bottom rung", fontsize=9)
+    axes.set_xlabel(f"how many times less {what} than the bottom rung", fontsize=9)
     axes.tick_params(labelsize=9, length=0)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

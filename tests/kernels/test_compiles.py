@@ -1,0 +1,73 @@
+"""The real compiler takes every kernel, for three generations of GPUs, on a machine that has none."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from scc_numba.kernels import OPS, ladder
+from scc_numba.measure.ptx import TARGETS
+
+CODE = """
+import json, sys
+import numpy as np
+import scc_numba
+from scc_reference import SlidingChannels
+from scc_numba.kernels import OPS, Layer, ladder
+from scc_numba.measure.ptx import TARGETS, compile_to_ptx, compile_zeroing_to_ptx, opcodes
+
+found = []
+for dtype in ("float32", "float64"):
+    layer = Layer(SlidingChannels(12, 10, 3, 0.5), 2, 49, np.dtype(dtype))
+    for op in OPS:
+        for rung in ladder(op):
+            launch = rung.build(layer)
+            for target in TARGETS:
+                ptx = compile_to_ptx(launch, op, layer, target)
+                words = [line.strip() for line in ptx.splitlines()]
+                found.append({
+                    "rung": rung.name, "dtype": dtype, "target": target,
+                    "said": next(w.split()[1] for w in words if w.startswith(".target")).rstrip(","),
+                    "fma": {width: sum(w.startswith("fma.rn." + width) for w in words) for width in ("f32", "f64")},
+                    "narrow_products": sum(w.startswith(("mul.lo.s32", "mad.lo.s32", "mul.lo.u32")) for w in words),
+                    "narrow_divisions": sum(w.startswith(("div.u32", "rem.u32")) for w in words),
+                })
+                if launch.zeroed is not None:
+                    assert "st.global" in compile_zeroing_to_ptx(launch.zeroed, layer, target)
+json.dump(found, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    environment = {**os.environ, "SCC_NUMBA_DEVICE": "emulator"}  # not the simulator, which has no compiler
+    environment.pop("NUMBA_ENABLE_CUDASIM", None)
+    ran = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env=environment)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def test_every_rung_dtype_and_target_is_there(compiled):
+    rungs = sum(len(ladder(op)) for op in OPS)
+    assert len(compiled) == rungs * len(TARGETS) * 2
+
+
+def test_the_target_is_the_one_asked_for(compiled):
+    assert all(row["said"] == row["target"] for row in compiled)
+
+
+def test_arithmetic_is_of_the_operands_width(compiled):
+    for row in compiled:
+        own, other = ("f32", "f64") if row["dtype"] == "float32" else ("f64", "f32")
+        assert row["fma"][other] == 0, row
+        if row["rung"] not in ("x0", "w0"):  # those multiply, and leave the addition to the atomic
+            assert row["fma"][own] > 0, row
+
+
+def test_index_arithmetic_is_64_bit(compiled):
+    # So arrays past 2³² elements are indexed right; there is no memory to run one here. The only 32-bit products
+    # belong to the quick divisions, which the compiler guards: both numbers must fit into 32 bits.
+    for row in compiled:
+        assert row["narrow_products"] <= row["narrow_divisions"], row

@@ -1,0 +1,138 @@
+"""`Rung.run`: what comes in, what comes out, and what is refused."""
+
+import numpy as np
+import pytest
+import scc_reference
+from scc_reference import SlidingChannels
+
+from scc_numba.device import profile
+from scc_numba.kernels import OPS, ladder
+
+CHANNELS = SlidingChannels(8, 6, groups=2, overlap=0.5)
+RUNGS = [rung for op in OPS for rung in ladder(op)]
+each_rung = pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
+NAMES = {"forward": ("x", "weight"), "grad_input": ("grad_output", "weight"), "grad_weight": ("grad_output", "x")}
+
+
+def operands(op, batch=2, spatial=(3, 3), dtype=np.float32):
+    draw = np.random.default_rng(0)
+    shapes = {"x": (batch, 8, *spatial), "grad_output": (batch, 6, *spatial), "weight": (6, 4)}
+    return {name: draw.integers(-3, 4, shapes[name]).astype(dtype) for name in NAMES[op]}
+
+
+def expected(op, named):
+    return getattr(scc_reference, f"scc_{op}")(**named, channels=CHANNELS)
+
+
+@each_rung
+def test_by_position_and_by_name(rung):
+    named = operands(rung.op)
+    np.testing.assert_array_equal(rung.run(*named.values(), channels=CHANNELS), expected(rung.op, named))
+    np.testing.assert_array_equal(rung.run(**named, channels=CHANNELS), expected(rung.op, named))
+
+
+@each_rung
+@pytest.mark.parametrize(("batch", "spatial"), [(0, (3, 3)), (2, (0, 3)), (0, (0,)), (3, (5, 0))])
+def test_empty_means_no_launch(rung, batch, spatial):
+    named = operands(rung.op, batch, spatial)
+    with profile() as report:
+        result = rung.run(**named, channels=CHANNELS)
+    assert report.launches == []
+    np.testing.assert_array_equal(result, expected(rung.op, named))
+    assert result.dtype == np.float32
+
+
+@each_rung
+@pytest.mark.parametrize("spatial", [(), (5,), (2, 3), (1, 2, 3)])
+def test_any_number_of_spatial_dims(rung, spatial):
+    named = operands(rung.op, spatial=spatial)
+    result = rung.run(**named, channels=CHANNELS)
+    assert result.shape == expected(rung.op, named).shape
+    np.testing.assert_array_equal(result, expected(rung.op, named))
+
+
+@each_rung
+@pytest.mark.parametrize("dtype", [np.int32, np.complex64, np.float16])
+def test_other_dtypes_are_refused_by_name(rung, dtype):
+    with pytest.raises(TypeError, match=np.dtype(dtype).name):
+        rung.run(**{name: array.astype(dtype) for name, array in operands(rung.op).items()}, channels=CHANNELS)
+
+
+@each_rung
+def test_mixed_dtypes_are_refused(rung):
+    named = operands(rung.op)
+    second = NAMES[rung.op][1]
+    with pytest.raises(TypeError, match=f"{second} float64"):
+        rung.run(**{**named, second: named[second].astype(np.float64)}, channels=CHANNELS)
+
+
+@each_rung
+def test_shapes_that_disagree_are_named(rung):
+    named = operands(rung.op)
+    first = NAMES[rung.op][0]
+    with pytest.raises(ValueError, match=f"{first} has shape .*expected"):
+        rung.run(**{**named, first: named[first][:, :-1]}, channels=CHANNELS)
+
+
+@each_rung
+def test_lists_are_refused(rung):
+    named = operands(rung.op)
+    second = NAMES[rung.op][1]
+    with pytest.raises(TypeError, match=f"{second} must be a NumPy array or a torch tensor, not list"):
+        rung.run(**{**named, second: named[second].tolist()}, channels=CHANNELS)
+
+
+@each_rung
+def test_a_missing_or_unknown_operand_is_a_type_error(rung):
+    named = operands(rung.op)
+    with pytest.raises(TypeError):
+        rung.run(next(iter(named.values())), channels=CHANNELS)
+    with pytest.raises(TypeError):
+        rung.run(**named, channels=CHANNELS, wieght=1)
+
+
+def test_a_bias_of_the_wrong_length_is_named():
+    named = operands("forward")
+    with pytest.raises(ValueError, match=r"bias has shape \(5,\), expected .*\(6,\)"):
+        ladder("forward")[0].run(**named, bias=np.zeros(5, np.float32), channels=CHANNELS)
+
+
+@each_rung
+def test_torch_tensors_in_and_out(rung):
+    torch = pytest.importorskip("torch")
+    named = operands(rung.op)
+    tensors = {name: torch.from_numpy(array).requires_grad_() for name, array in named.items()}
+    result = rung.run(**tensors, channels=CHANNELS)
+    assert isinstance(result, torch.Tensor)
+    assert not result.requires_grad
+    np.testing.assert_array_equal(result.numpy(), expected(rung.op, named))
+
+
+def test_torch_and_numpy_do_not_mix():
+    torch = pytest.importorskip("torch")
+    named = operands("forward")
+    with pytest.raises(TypeError, match="weight is a ndarray, but the other operands are torch tensors"):
+        ladder("forward")[0].run(torch.from_numpy(named["x"]), named["weight"], channels=CHANNELS)
+
+
+def test_torch_bfloat16_is_refused_by_name():
+    torch = pytest.importorskip("torch")
+    named = {name: torch.from_numpy(array).bfloat16() for name, array in operands("forward").items()}
+    with pytest.raises(TypeError, match="bfloat16"):
+        ladder("forward")[0].run(**named, channels=CHANNELS)
+
+
+@pytest.mark.gpu
+@each_rung
+def test_torch_tensors_on_a_gpu_are_not_copied(rung):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
+    named = operands(rung.op)
+    tensors = {name: torch.from_numpy(array).cuda() for name, array in named.items()}
+    before = torch.cuda.memory_allocated()
+    result = rung.run(**tensors, channels=CHANNELS)
+    assert result.device == tensors[NAMES[rung.op][0]].device
+    np.testing.assert_array_equal(result.cpu().numpy(), expected(rung.op, named))
+    bias = 512 if rung.op == "forward" else 0  # torch allocates in blocks of 512 bytes
+    assert torch.cuda.memory_allocated() - before <= 512 * -(-result.nbytes // 512) + bias

@@ -1,0 +1,61 @@
+"""Every rung holds every property on drawn layers: SCC_NUMBA_LAYERS of them, 200 unless set."""
+
+import os
+
+import numpy as np
+import pytest
+import scc_reference
+from scc_reference import SlidingChannels
+
+from scc_numba.check import check
+from scc_numba.device import LaunchError, backend
+from scc_numba.kernels import OPS, find_rung, ladder
+
+LAYERS = int(os.environ.get("SCC_NUMBA_LAYERS", "200"))
+if backend().name == "simulator":
+    LAYERS = min(LAYERS, 30)
+RUNGS = [rung for op in OPS for rung in ladder(op)]
+
+
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
+def test_holds_every_property(rung):
+    result = check(rung, rung.op, max_examples=LAYERS)
+    assert result.passed, str(result)
+    assert result.examples >= 0.9 * LAYERS  # Hypothesis may run out of small cases, but hardly
+
+
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
+@pytest.mark.parametrize(
+    ("C", "K", "groups", "batch"),
+    [(1, 66_000, 1, 1), (66_000, 1, 66_000, 1), (1, 1, 1, 66_000)],
+    ids=["more filters than blocks in y", "more channels", "more images than blocks in z"],
+)
+def test_sizes_past_the_grid_limits(rung, C, K, groups, batch):
+    if backend().name == "simulator":
+        pytest.skip("minutes in the simulator")
+    channels = SlidingChannels(C, K, groups, 0)
+    draw = np.random.default_rng(0)
+    shapes = {"x": (batch, C, 1), "weight": (K, channels.group_width), "grad_output": (batch, K, 1)}
+    names = {
+        "forward": ("x", "weight"),
+        "grad_input": ("grad_output", "weight"),
+        "grad_weight": ("grad_output", "x"),
+    }
+    operands = [draw.integers(-3, 4, shapes[name]).astype(np.float32) for name in names[rung.op]]
+    expected = getattr(scc_reference, f"scc_{rung.op}")(*operands, channels=channels)
+    np.testing.assert_array_equal(rung.run(*operands, channels=channels), expected)
+
+
+def test_more_blocks_than_a_row_holds_is_a_clear_error(monkeypatch):
+    from dataclasses import replace
+
+    launch = find_rung("f0").build(_layer(), None)
+    too_long = replace(launch, grid=(2**31, 1, 1))
+    with pytest.raises(LaunchError, match="x=2147483648 is outside 1 to 2147483647"):
+        too_long(*(np.zeros(1, np.float32) for _ in range(4)))
+
+
+def _layer():
+    from scc_numba.kernels import Layer
+
+    return Layer(SlidingChannels(4, 4, 2, 0.5), 1, 4, np.dtype(np.float32))
