@@ -377,7 +377,7 @@ def shared_race(  # type: ignore[no-untyped-def] # noqa: D417
     for b in range(rows):
         epoch = epochs[b]
         for phase in range(3):
-            if phase > 0 and mode != STORE:
+            if phase > 0 and mode == LOAD or phase > 1 and mode == ATOMIC:
                 break
             for w in range(warps):
                 warp_epoch = warp_epochs[b, w] & 0xFFFF
@@ -392,7 +392,8 @@ def shared_race(  # type: ignore[no-untyped-def] # noqa: D417
                     for g in range(a // grain, (a + size - 1) // grain + 1):
                         writer = shadow[b, g, 0]
                         if phase == 1:
-                            shadow[b, g, 0] = mine
+                            # All lanes are checked before the first one is noted: they act at once.
+                            shadow[b, g, 0] = mine if mode == STORE else (epoch << 32) | BY_ATOMIC
                             shadow[b, g, 2] = 0
                             continue
                         if phase == 2:
@@ -446,8 +447,6 @@ def shared_race(  # type: ignore[no-untyped-def] # noqa: D417
                                     fault[WRITE_AFTER_READ, 2] = shadow[b, g, 1] & 0xFFFF
                                     fault[WRITE_AFTER_READ, 3] = a
                                 fault[WRITE_AFTER_READ, 0] += 1
-                            if mode == ATOMIC:
-                                shadow[b, g, 0] = (epoch << 32) | BY_ATOMIC
     return bad
 
 

@@ -24,8 +24,8 @@ class LocalMemory(State):
                 np.zeros((self.nb, self.nw, 32, self.local_size), bool) if self.checks else None
             )
 
-    def _local_offset(self, a: Access, addr: Any, M: Mask | None, reading: bool) -> Any:
-        """Count and check; returns the offset, moved inside where it was not."""
+    def _local_offset(self, a: Access, addr: Any, M: Mask | None) -> tuple[Any, Any]:
+        """Count and check; returns the offset, moved inside where it was not, and where that was (or False)."""
         offset = addr & np.int64(OFFSET_MASK)
         if self.counters:
             three = addr if addr.ndim else addr.reshape(1, 1, 1)
@@ -48,7 +48,7 @@ class LocalMemory(State):
             if np.any(active):
                 self.first_fault("misaligned", a, active, offset, "local", f"is no multiple of {a.size}")
             offset = offset & ~np.int64(a.size - 1)
-        return offset
+        return offset, outside
 
     def _cells(self, a: Access, offset: Any, j: int) -> tuple[Any, ...]:
         """Index of one element in the local memories seen as elements."""
@@ -62,7 +62,7 @@ class LocalMemory(State):
 
     def load_local(self, a: Access, addr: Any, M: Mask | None) -> Any:
         """ld.local."""
-        offset = self._local_offset(a, addr, M, True)
+        offset, outside = self._local_offset(a, addr, M)
         memory = self.local_memory.view(a.kind)
         parts = [np.ascontiguousarray(memory[self._cells(a, offset, j)]) for j in range(a.count)]
         if self.local_written is not None:
@@ -70,7 +70,7 @@ class LocalMemory(State):
             for j in range(a.count):
                 known = self.local_written[..., :: a.item][self._cells(a, offset, j)]
                 if not known.all():
-                    missing = ~known if M is None else ~known & M.bits
+                    missing = ~known & ~outside if M is None else ~known & ~outside & M.bits
                     if missing.any():
                         self.first_fault(
                             "uninitialised-local",
@@ -84,7 +84,7 @@ class LocalMemory(State):
 
     def store_local(self, a: Access, addr: Any, values: tuple[Any, ...], M: Mask | None) -> None:
         """st.local."""
-        offset = self._local_offset(a, addr, M, False)
+        offset, _ = self._local_offset(a, addr, M)
         memory = self.local_memory.view(a.kind)
         for j, value in enumerate(values):
             cells = self._cells(a, offset, j)

@@ -140,7 +140,8 @@ def bit_field_extract(x: Value, position: Value, length: Value) -> Value:
     sign_at = np.minimum(position + length - np.uint32(1), np.uint32(bits - 1))
     sign_at = np.where(length == 0, np.uint32(bits), sign_at).astype(u4)
     negative = (shift_right(unsigned, sign_at) & unsigned.dtype.type(1)) != 0
-    filled = field | np.where(negative, shift_left(~np.zeros_like(unsigned), length), unsigned.dtype.type(0))
+    real = np.minimum(length, np.where(position >= bits, 0, bits - position.astype(i8))).astype(u4)
+    filled = field | np.where(negative, shift_left(~np.zeros_like(unsigned), real), unsigned.dtype.type(0))
     return np.where(length == 0, unsigned.dtype.type(0), filled).view(x.dtype)
 
 
@@ -416,7 +417,8 @@ def bfloat_fma(x: Value, y: Value, z: Value) -> Value:
 def _odd_single(r: Value, rest: Value) -> Value:
     bits = r.view(i4)
     away = np.where((rest > 0) == (r > 0), bits, bits - np.int32(1))
-    return np.where((rest != 0) & np.isfinite(r), away | np.int32(1), bits).view(f4)
+    odd = np.where((rest != 0) & np.isfinite(r), away | np.int32(1), bits).view(f4)
+    return np.where((r == 0) & (rest != 0), np.copysign(np.float32(1e-45), rest.astype(f4)), odd)
 
 
 def to_tf32(x: Value, mode: str = "rna") -> Value:

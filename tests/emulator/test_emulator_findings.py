@@ -1,0 +1,469 @@
+"""Each kind of finding: a kernel that triggers exactly it at the right line, and a repaired twin that is silent."""
+
+import inspect
+
+import numpy as np
+import pytest
+from numba import cuda, float32, int32
+
+from scc_numba.emulator import FindingsError, KINDS, PtxKernel, launch
+
+
+def marked(kernel, mark="<-"):
+    """The line of a kernel that carries a mark."""
+    lines, start = inspect.getsourcelines(kernel)
+    (found,) = [start + k for k, line in enumerate(lines) if "# " + mark in line]
+    return found
+
+
+def only(report, kind, line=None, array=None):
+    assert [f.kind for f in report.findings] == [kind], [str(f) for f in report.findings]
+    (f,) = report.findings
+    if line is not None:
+        assert f.line == line
+    if array is not None:
+        assert f.array == array
+    assert kind in KINDS
+    assert f.message
+    return f
+
+
+def numbers(n, dtype="f4"):
+    return np.arange(n, dtype=dtype)
+
+
+# ---------------------------------------------------------------------------------------- bounds
+
+
+def reads_past_the_end(a, out):
+    i = cuda.grid(1)
+    out[i] = a[i + 1]  # <-
+
+
+def writes_past_the_end(a, out):
+    i = cuda.grid(1)
+    if i <= a.shape[0]:
+        out[i] = 1.0  # <-
+
+
+def writes_inside(a, out):
+    i = cuda.grid(1)
+    if i < a.shape[0]:
+        out[i] = 1.0
+
+
+def test_out_of_bounds_is_exact_to_the_element():
+    a, out = numbers(64), np.zeros(64, "f4")
+    f = only(launch(reads_past_the_end, 2, 32, (a, out)), "out-of-bounds", marked(reads_past_the_end), "a")
+    assert (f.block, f.threads, f.address, f.count) == ((1, 0, 0), ((31, 0, 0),), 256, 1)
+    assert out[:-1].tolist() == a[1:].tolist()
+    out = np.zeros(64, "f4")
+    f = only(launch(writes_past_the_end, 3, 32, (a, out)), "out-of-bounds", marked(writes_past_the_end), "out")
+    assert f.address == 256
+    assert not launch(writes_inside, 3, 32, (a, out)).findings
+
+
+def test_an_array_next_door_does_not_hide_it():
+    whole = np.zeros(128, "f4")  # two views of one buffer: past the end of the first lies the second
+    a, out = whole[:32], whole[32:64]
+    only(launch(reads_past_the_end, 1, 32, (a, out)), "out-of-bounds", marked(reads_past_the_end), "a")
+
+
+def negative_index(a, out):
+    i = cuda.grid(1)
+    out[i] = a[i - 40]  # <-
+
+
+def test_negative_indices_wrap_once_as_in_numba():
+    a, out = numbers(40), np.zeros(32, "f4")
+    assert not launch(negative_index, 1, 32, (a, out)).findings
+    only(launch(negative_index, 1, 32, (a[:36], out)), "out-of-bounds", marked(negative_index), "a")
+
+
+def shared_past_the_end(out):
+    s = cuda.shared.array(32, float32)
+    t = cuda.threadIdx.x
+    s[t + 1] = 1.0  # <-
+    out[t] = 0.0
+
+
+def test_out_of_bounds_in_shared_memory():
+    f = only(launch(shared_past_the_end, 1, 32, (np.zeros(32, "f4"),)), "out-of-bounds", marked(shared_past_the_end))
+    assert (f.array, f.address, f.threads) == ("shared", 128, ((31, 0, 0),))
+
+
+def test_strict_raises_with_the_report():
+    with pytest.raises(FindingsError, match="out-of-bounds at line") as caught:
+        launch(reads_past_the_end, 2, 32, (numbers(64), np.zeros(64, "f4")), strict=True)
+    assert caught.value.report.findings[0].kind == "out-of-bounds"
+
+
+# ---------------------------------------------------------------------------------------- alignment
+
+VECTOR = """.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry k(.param .u64 a, .param .u64 out)
+{{
+.reg .b64 %rd<8>; .reg .b32 %r<4>; .reg .f32 %f<4>;
+ld.param.u64 %rd1, [a]; ld.param.u64 %rd2, [out];
+mov.u32 %r1, %tid.x; mul.wide.u32 %rd3, %r1, 16;
+add.s64 %rd4, %rd1, %rd3; add.s64 %rd5, %rd2, %rd3;
+ld.global.v4.f32 {{%f0, %f1, %f2, %f3}}, [%rd4+{offset}];
+st.global.v4.f32 [%rd5], {{%f3, %f2, %f1, %f0}};
+ret;
+}}
+"""
+
+
+def test_misaligned_vector_load():
+    a, out = numbers(160), np.zeros(128, "f4")
+    kernel = PtxKernel(VECTOR.format(offset=4), ("pointer", "pointer"))
+    assert only(launch(kernel, 1, 32, (a, out)), "misaligned").address == 4
+    report = launch(PtxKernel(VECTOR.format(offset=16), ("pointer", "pointer")), 1, 32, (a, out), strict=True)
+    assert out.reshape(-1, 4)[:, ::-1].reshape(-1).tolist() == a[4:132].tolist()
+    assert (report.global_load.requests, report.global_load.sectors, report.global_load.bytes) == (1, 17, 512)
+
+
+# ---------------------------------------------------------------------------------------- shared memory
+
+
+def reverse_without_barrier(a, out):
+    s = cuda.shared.array(64, float32)
+    t = cuda.threadIdx.x
+    s[t] = a[t]
+    out[t] = s[63 - t]  # <-
+
+
+def reverse(a, out):
+    s = cuda.shared.array(64, float32)
+    t = cuda.threadIdx.x
+    s[t] = a[t]
+    cuda.syncthreads()
+    out[t] = s[63 - t]
+
+
+def test_read_after_write():
+    a, out = numbers(64), np.zeros(64, "f4")
+    f = only(launch(reverse_without_barrier, 1, 64, (a, out)), "shared-race", marked(reverse_without_barrier))
+    assert f.threads == ((0, 0, 0), (63, 0, 0))
+    assert out.tolist() == a[::-1].tolist()  # right by luck, and found all the same
+    assert not launch(reverse, 1, 64, (a, out)).findings
+    assert not launch(reverse, 3, 64, (a, out), global_races=False).findings
+
+
+def overwritten_too_early(a, out):
+    s = cuda.shared.array(32, float32)
+    t = cuda.threadIdx.x
+    for k in range(3):
+        s[t] = a[t] + k  # <-
+        cuda.syncthreads()
+        out[t] += s[31 - t]
+
+
+def overwritten_in_time(a, out):
+    s = cuda.shared.array(32, float32)
+    t = cuda.threadIdx.x
+    for k in range(3):
+        s[t] = a[t] + k
+        cuda.syncthreads()
+        out[t] += s[31 - t]
+        cuda.syncthreads()
+
+
+def test_write_after_read():
+    a, out = numbers(32), np.zeros(32, "f4")
+    only(launch(overwritten_too_early, 1, 32, (a, out)), "shared-race", marked(overwritten_too_early))
+    assert not launch(overwritten_in_time, 1, 32, (a, out)).findings
+
+
+def everybody_writes(a, out):
+    s = cuda.shared.array(4, float32)
+    t = cuda.threadIdx.x
+    s[t % 4] = a[t]  # <-
+    cuda.syncthreads()
+    out[t] = s[t % 4]
+
+
+def everybody_writes_the_same(a, out):
+    s = cuda.shared.array(4, float32)
+    t = cuda.threadIdx.x
+    s[t % 4] = a[t % 4]
+    cuda.syncthreads()
+    out[t] = s[t % 4]
+
+
+def test_write_after_write():
+    a, out = numbers(32), np.zeros(32, "f4")
+    only(launch(everybody_writes, 1, 32, (a, out)), "shared-race", marked(everybody_writes))
+    # Different blocks have different shared memories: equal addresses there are no race.
+    assert not launch(everybody_writes_the_same, 1, 32, (a, out)).findings
+
+
+def histogram_without_barrier(a, out):
+    s = cuda.shared.array(8, int32)
+    t = cuda.threadIdx.x
+    if t < 8:
+        s[t] = 0
+    cuda.atomic.add(s, int(a[t]) % 8, 1)  # <-
+    cuda.syncthreads()
+    if t < 8:
+        out[t] = s[t]
+
+
+def histogram(a, out):
+    s = cuda.shared.array(8, int32)
+    t = cuda.threadIdx.x
+    if t < 8:
+        s[t] = 0
+    cuda.syncthreads()
+    cuda.atomic.add(s, int(a[t]) % 8, 1)
+    cuda.syncthreads()
+    if t < 8:
+        out[t] = s[t]
+
+
+def test_atomics_race_with_plain_accesses_only():
+    a, out = numbers(64), np.zeros(8, "i4")
+    only(launch(histogram_without_barrier, 1, 64, (a, out)), "shared-race", marked(histogram_without_barrier))
+    report = launch(histogram, 1, 64, (a, out), strict=True)
+    assert out.tolist() == [8] * 8
+    assert report.atomics.worst_contention == 8
+    assert report.atomics.operations == 64
+
+
+def warp_sums(a, out):
+    s = cuda.shared.array(32, float32)
+    t = cuda.threadIdx.x
+    s[t] = a[t]
+    cuda.syncwarp()
+    out[t] = s[31 - t]
+
+
+def test_a_warp_barrier_orders_a_warp_and_no_more():
+    a, out = numbers(32), np.zeros(32, "f4")
+    assert not launch(warp_sums, 1, 32, (a, out)).findings
+
+
+def halves_side_by_side(a, out):
+    s = cuda.shared.array(64, np.int16)
+    t = cuda.threadIdx.x
+    s[t] = int(a[t])
+    out[t] = s[t]
+
+
+def test_neighbouring_small_elements_do_not_race():
+    out = np.zeros(64, "f4")
+    assert not launch(halves_side_by_side, 1, 64, (numbers(64), out)).findings
+    assert out.tolist() == list(range(64))
+
+
+def reads_unwritten(a, out):
+    s = cuda.shared.array(64, float32)
+    t = cuda.threadIdx.x
+    if t < 32:
+        s[t] = a[t]
+    cuda.syncthreads()
+    out[t] = s[t]  # <-
+
+
+def reads_written(a, out):
+    s = cuda.shared.array(64, float32)
+    t = cuda.threadIdx.x
+    s[t] = a[t] if t < 32 else float32(0)
+    cuda.syncthreads()
+    out[t] = s[t]
+
+
+def test_uninitialised_shared():
+    a, out = numbers(64), np.zeros(64, "f4")
+    f = only(launch(reads_unwritten, 1, 64, (a, out)), "uninitialised-shared", marked(reads_unwritten))
+    assert (f.count, f.threads, f.address) == (32, ((32, 0, 0),), 128)
+    assert not launch(reads_written, 1, 64, (a, out)).findings
+
+
+LOCAL = """.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry k(.param .u64 out)
+{{
+.local .align 8 .b8 depot[64]; .reg .b64 %rd<8>; .reg .b32 %r<4>; .reg .pred %p<2>;
+ld.param.u64 %rd1, [out]; mov.u64 %rd2, depot;
+.loc 1 7 1
+mov.u32 %r1, %tid.x; mul.wide.u32 %rd3, %r1, 4;
+and.b32 %r2, %r1, 7; mul.wide.u32 %rd4, %r2, 4; add.s64 %rd4, %rd4, %rd2; add.s64 %rd1, %rd1, %rd3;
+.loc 1 8 1
+st.local.u32 [%rd4], %r1;
+.loc 1 9 1
+ld.local.u32 %r3, [%rd4{offset}];
+st.global.u32 [%rd1], %r3;
+ret;
+}}
+.file 1 "kernel.py"
+"""
+
+
+def test_uninitialised_local():
+    # Numba zeroes local arrays, so only PTX from elsewhere can do this.
+    out = np.zeros(32, "i4")
+    f = only(launch(PtxKernel(LOCAL.format(offset="+8"), ("pointer",)), 1, 32, (out,)), "uninitialised-local", 9)
+    assert (f.count, f.file, f.array) == (32, "kernel.py", "local")
+    report = launch(PtxKernel(LOCAL.format(offset=""), ("pointer",)), 1, 32, (out,), strict=True)
+    assert out.tolist() == list(range(32))
+    assert (report.local_load.requests, report.local_load.bytes) == (1, 128)
+    f = only(launch(PtxKernel(LOCAL.format(offset="+64"), ("pointer",)), 1, 32, (out,)), "out-of-bounds", 9)
+    assert (f.count, f.threads) == (32, ((0, 0, 0),))
+
+
+def sums(a, out):
+    t = cuda.threadIdx.x
+    out[t] = a[t] + a[t + 1]  # <-
+
+
+def test_uninitialised_global():
+    a, out = np.zeros(64, "f4"), np.zeros(32, "f4")
+    f = only(launch(sums, 1, 32, (a, out), uninitialised=(a, out)), "uninitialised-global", marked(sums), "a")
+    assert f.count == 64
+    assert not launch(sums, 1, 32, (a, out), uninitialised=(out,)).findings
+
+
+# ---------------------------------------------------------------------------------------- global memory
+
+
+def lost_update(a, out):
+    i = cuda.grid(1)
+    out[i % 4] += a[i]  # <-
+
+
+def kept_update(a, out):
+    i = cuda.grid(1)
+    cuda.atomic.add(out, i % 4, a[i])
+
+
+def test_missing_atomic():
+    a, out = np.ones(256, "f4"), np.zeros(4, "f4")
+    f = only(launch(lost_update, 2, 128, (a, out)), "lost-update", marked(lost_update), "out")
+    assert len(f.threads) == 2
+    out[:] = 0
+    assert not launch(kept_update, 2, 128, (a, out)).findings
+    assert out.tolist() == [64.0] * 4
+
+
+def last_one_wins(a, out):
+    i = cuda.grid(1)
+    out[i // 64] = a[i]  # <-
+
+
+def one_writes(a, out):
+    i = cuda.grid(1)
+    if i % 64 == 0:
+        out[i // 64] = a[i]
+
+
+def raise_a_flag(a, out):
+    i = cuda.grid(1)
+    if a[i] > 3:
+        out[0] = 1.0
+
+
+def test_global_race():
+    a, out = numbers(256), np.zeros(4, "f4")
+    only(launch(last_one_wins, 2, 128, (a, out)), "global-race", marked(last_one_wins), "out")
+    assert not launch(one_writes, 2, 128, (a, out)).findings
+    assert not launch(raise_a_flag, 2, 128, (a, out)).findings  # all write the same: harmless
+    assert not launch(last_one_wins, 2, 128, (a, out), global_races=False).findings
+
+
+def two_writes_with_a_barrier(a, out):
+    t = cuda.threadIdx.x
+    out[t] = a[t]
+    cuda.syncthreads()
+    out[31 - t] = a[t]
+
+
+def test_a_barrier_orders_global_writes_of_a_block():
+    assert not launch(two_writes_with_a_barrier, 1, 32, (numbers(32), np.zeros(32, "f4"))).findings
+
+
+# ---------------------------------------------------------------------------------------- divergence
+
+
+def barrier_in_a_branch(a, out):
+    t = cuda.threadIdx.x
+    if t < 40:
+        cuda.syncthreads()  # <-
+    out[t] = a[t]
+
+
+def barrier_for_all(a, out):
+    t = cuda.threadIdx.x
+    if t < 40:
+        out[t] = 0
+    cuda.syncthreads()
+    out[t] = a[t]
+
+
+def two_barriers(a, out):
+    t = cuda.threadIdx.x
+    if a[t] > 40:
+        cuda.syncthreads()  # <-
+        out[t] = a[t]
+    else:
+        out[t] = 1
+        cuda.syncthreads()
+        out[t] = a[t] + 2
+
+
+def barrier_after_return(a, out):
+    t = cuda.threadIdx.x
+    if t >= 50:
+        return
+    out[t] = a[t]
+    cuda.syncthreads()  # <-
+    out[t] += 1
+
+
+def test_divergent_barrier():
+    a, out = numbers(64), np.zeros(64, "f4")
+    only(launch(barrier_in_a_branch, 1, 64, (a, out)), "divergent-barrier", marked(barrier_in_a_branch))
+    only(launch(two_barriers, 1, 64, (a, out)), "divergent-barrier")
+    f = only(launch(barrier_after_return, 2, 64, (a, out), global_races=False), "divergent-barrier",
+             marked(barrier_after_return))  # fmt: skip
+    assert f.threads[1] == (50, 0, 0)
+    assert not launch(barrier_for_all, 1, 64, (a, out)).findings
+    assert not launch(barrier_for_all, 1, 50, (a, out)).findings  # the last warp is partial: no fault
+
+
+def shuffle_in_a_branch(a, out):
+    t = cuda.threadIdx.x
+    v = a[t]
+    if t < 16:
+        v += cuda.shfl_down_sync(0xFFFFFFFF, v, 8)  # <-
+    out[t] = v
+
+
+def shuffle_for_all(a, out):
+    t = cuda.threadIdx.x
+    v = a[t]
+    w = cuda.shfl_down_sync(0xFFFFFFFF, v, 8)
+    out[t] = v + w if t < 16 else v
+
+
+def test_divergent_shuffle():
+    a, out = numbers(32), np.zeros(32, "f4")
+    f = only(launch(shuffle_in_a_branch, 1, 32, (a, out)), "divergent-warp-operation", marked(shuffle_in_a_branch))
+    assert f.threads[1] == (16, 0, 0)
+    assert not launch(shuffle_for_all, 1, 32, (a, out)).findings
+    assert out.tolist() == [t + t + 8 if t < 16 else t for t in range(32)]
+
+
+# ---------------------------------------------------------------------------------------- limits
+
+
+def test_limits_of_the_target():
+    a, out = numbers(4096), np.zeros(4096, "f4")
+    f = only(launch(writes_inside, 1, (64, 32), (a, out), global_races=False), "limit")
+    assert "2,048 threads" in f.message
+    assert "50,000 bytes" in only(launch(writes_inside, 1, 32, (a, out), shared_bytes=50000), "limit").message
+    assert "300" in only(launch(writes_inside, 1, 32, (a, out), registers=300), "limit").message
+    assert not launch(writes_inside, 1, 32, (a, out), shared_bytes=48 * 1024, registers=255).findings
