@@ -1,0 +1,64 @@
+# `make ladder` and `make test` are all a new user needs; `make help` lists the rest.
+
+PYTHON ?= python3
+CUDA ?= cu13
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+LAYERS ?= 5000
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
+GPU_RESULTS ?= gpu-results
+
+.PHONY: help ladder test test-deep lint format gpu readme clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+ladder: $(VENV)/core ## take a photograph through every rung (sets up .venv the first time, without torch)
+	@$(BIN)/scc-numba ladder $(ARGS)
+
+test: $(VENV)/test ## run all tests (adds torch and the test tools to .venv the first time)
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-deep: $(VENV)/test ## hold every rung to LAYERS=5000 drawn layers
+	@SCC_NUMBA_LAYERS=$(LAYERS) $(BIN)/python -m pytest tests/kernels/test_rungs.py --durations=0 $(ARGS)
+
+lint: $(VENV)/test ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/test ## let ruff tidy the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+gpu: ## on a machine with a CUDA GPU: all tests on it, then the ladder's times, into GPU_RESULTS=gpu-results
+	@mkdir -p $(GPU_RESULTS)
+	PYTHONPATH=.:reference SCC_NUMBA_DEVICE=gpu $(GPU_PYTHON) -m pytest -q --junitxml=$(GPU_RESULTS)/tests.xml $(ARGS)
+	PYTHONPATH=.:reference SCC_NUMBA_DEVICE=gpu $(GPU_PYTHON) -m scc_numba ladder \
+		--layer 128,256,256,16,16,2,0.5 --report $(GPU_RESULTS)/ladder
+
+readme: $(VENV)/test ## run both commands, and put their output and the figures into README.md
+	@mkdir -p build tutorials/images
+	@$(BIN)/python -m scc_numba.pictures.windows tutorials/images/sliding_windows.svg
+	@COLUMNS=96 $(BIN)/scc-numba ladder --report build/readme > build/ladder.txt
+	@$(BIN)/python -m pytest -q | tail -n 1 > build/test.txt
+	@$(BIN)/python -m scc_numba.measure.readme README.md build/readme/ladder.csv build/ladder.txt build/test.txt
+
+clean: ## remove .venv and everything generated
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; $(PYTHON) is older. Name another: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "setting up .venv: the core (about 300 MB to download, no torch)"
+	@$(PIP) -e '.[$(CUDA)]'
+	@touch $@
+
+$(VENV)/test: $(VENV)/core
+	@echo "setting up .venv: torch and the test tools"
+	@$(PIP) -e '.[$(CUDA),torch,test]'
+	@touch $@
