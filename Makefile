@@ -43,7 +43,10 @@ readme: $(VENV)/test ## run both commands, and put their output and the figures 
 	@$(BIN)/python -m scc_numba.pictures.windows tutorials/images/sliding_windows.svg
 	@COLUMNS=96 $(BIN)/scc-numba ladder --report build/readme > build/ladder.txt
 	@$(BIN)/python -m pytest -q | tail -n 1 > build/test.txt
-	@$(BIN)/python -m scc_numba.measure.readme README.md build/readme/ladder.csv build/ladder.txt build/test.txt
+	@command="scc-numba check tests/check/my_kernel.py:run --op forward"; \
+		echo "$$ $$command" > build/check.txt; $(BIN)/$$command >> build/check.txt || test $$? = 1
+	@$(BIN)/python -m scc_numba.measure.readme README.md build/readme/ladder.csv \
+		build/ladder.txt build/test.txt build/check.txt
 
 clean: ## remove .venv and everything generated
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -44,7 +44,7 @@ app = typer.Typer(
 out = Console()
 err = Console(stderr=True)
 
-DEFAULT_LAYER = "4,32,32,16,16,4,0.5"
+DEFAULT_LAYER = "4,64,64,32,32,4,0.5"
 WRONG, USAGE, INTERRUPTED = 1, 2, 130
 
 

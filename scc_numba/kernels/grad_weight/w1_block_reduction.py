@@ -3,11 +3,12 @@
 Idea: Let a whole block work on one weight. Each thread sums a few products in a register, the block adds its
 threads' sums pairwise in shared memory, halving the number each time, and one thread does the one atomic.
 
-Prediction: atomic requests for every 32 products 1 → 1/16 where a block reduces 512 products, 1/32 where it reduces
-1024. The instructions do not fall: a division per position is new, and the reduction itself.
+Prediction: atomic requests for every 32 products 1 → 1/16, on a layer with 512 products behind each weight.
 
-Changed against W0: a block stands for a weight (k, j) and a part of the N·P products behind it; the sum of
-that part meets the others' in one atomic. Between two halvings every thread must have written before any
+What to look at: on small images (7×7) the instructions rise, since most threads of a block have nothing to sum.
+
+Changed against W0: a block stands for a weight (k, j) and a part of the pixels of all images; its sum meets
+those of the other parts in one atomic. Between two halvings every thread must have written before any
 reads: that is what the barrier is for. Threads without a product add zero, and still reach every barrier.
 """
 
@@ -24,7 +25,7 @@ from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
 from scc_numba.kernels.zero import zero
 
 MOST_BLOCKS = 65_535  # in y and z
-PRODUCTS = 8  # that a thread sums before the block reduces
+PIXELS = 8  # of each image, that a thread sums before the block reduces
 
 
 @cache
@@ -44,12 +45,11 @@ def kernel(threads: int, dtype: np.dtype) -> Kernel:
             while j < G:
                 c = (k * step + j) % C
                 total = number(0)
-                i = cuda.grid(1)  # one of the N·P positions
-                while i < N * P:
-                    n = i // P
-                    p = i % P
-                    total += grad_output[n, k, p] * x[n, c, p]
-                    i += cuda.gridsize(1)
+                for n in range(N):
+                    p = cuda.grid(1)
+                    while p < P:
+                        total += grad_output[n, k, p] * x[n, c, p]
+                        p += cuda.gridsize(1)
                 sums[t] = total
                 cuda.syncthreads()
                 half = threads // 2
@@ -68,16 +68,15 @@ def kernel(threads: int, dtype: np.dtype) -> Kernel:
 
 
 def tiles(layer: Layer) -> tuple[Tile, ...]:
-    """Threads of a block, a power of two."""
-    return (128,), (32,), (256,), (1024,)
+    """Threads of a block, a power of two: few where an image is small."""
+    return ((128,), (32,), (256,), (1024,)) if layer.pixels > 64 else ((32,), (64,), (128,))
 
 
 def build(layer: Layer, tile: Tile | None = None) -> Launch:
-    """Positions (n, p) along x, offsets along y, filters along z."""
+    """Pixels along x, offsets along y, filters along z."""
     (threads,) = tile or tiles(layer)[0]
-    positions = layer.batch * layer.pixels
     K, G = layer.weight_shape
-    grid = (-(-positions // (threads * PRODUCTS)), min(G, MOST_BLOCKS), min(K, MOST_BLOCKS))
+    grid = (-(-layer.pixels // (threads * PIXELS)), min(G, MOST_BLOCKS), min(K, MOST_BLOCKS))
     return Launch(
         kernel(threads, layer.dtype),
         grid,

@@ -1,0 +1,71 @@
+"""Puts generated output between the markers of README.md, so that no figure in it is typed.
+
+    python -m scc_numba.measure.readme README.md ladder.csv ladder.txt test.txt check.txt
+
+`make readme` runs the commands and calls this with their output.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from pathlib import Path
+
+from scc_numba.kernels import OPS, ladder
+from scc_numba.measure.files import write_whole
+from scc_numba.measure.ladder_page import TITLES
+
+
+def fill(text: str, name: str, content: str) -> str:
+    """The text with `content` between `<!-- name -->` and `<!-- /name -->`.
+
+    Raises:
+        ValueError: the text has no such markers, or more than one pair.
+    """
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    found = pattern.findall(text)
+    if len(found) != 1:
+        raise ValueError(f"expected one pair of markers '<!-- {name} -->' … '<!-- /{name} -->', found {len(found)}")
+    return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
+
+
+def ladder_table(rows: list[dict[str, str]]) -> str:
+    """A Markdown table of all rungs from the rows of a ladder.csv."""
+    metrics = list(dict.fromkeys(row["metric"] for row in rows if row["metric"]))
+    head = ["rung", "idea", "right", *metrics, f"times less {metrics[0]}"] if metrics else ["rung", "idea", "right"]
+    align = ["---", "---", "---"] + ["---:"] * (len(head) - 3)
+    lines = [head, align]
+    for op in OPS:
+        lines.append([f"**{TITLES[op]}**", *[""] * (len(head) - 1)])
+        for rung in ladder(op):
+            own = [row for row in rows if row["rung"] == rung.name]
+            values = {row["metric"]: f"{float(row['value']):,.0f}" for row in own if row["metric"]}
+            ratio = [f"{float(own[0]['times_fewer_than_bottom']):.2f}×"] if metrics else []
+            right = "yes" if all(row["right"] == "True" for row in own) else "**no**"
+            link = f"[{rung.name}](scc_numba/kernels/{op}/{Path(rung.kernel_file).name})"
+            lines.append([link, rung.title, right, *(values.get(metric, "") for metric in metrics), *ratio])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main(readme: str, ladder_csv: str, ladder_output: str, test_output: str, check_output: str) -> None:
+    """Fill the four places of the README."""
+    path = Path(readme)
+    text = path.read_text(encoding="utf-8")
+    with open(ladder_csv, newline="", encoding="utf-8") as stream:
+        text = fill(text, "ladder table", ladder_table(list(csv.DictReader(stream))))
+    shown = re.sub(r"\n?report: .*", "", Path(ladder_output).read_text(encoding="utf-8")).rstrip()
+    text = fill(text, "make ladder", f"```text\n$ make ladder\n{_without_trailing_spaces(shown)}\n```")
+    tests = Path(test_output).read_text(encoding="utf-8").strip()
+    text = fill(text, "make test", f"```text\n$ make test\n…\n{tests}\n```")
+    check = Path(check_output).read_text(encoding="utf-8").strip()
+    text = fill(text, "scc-numba check", f"```console\n{_without_trailing_spaces(check)}\n```")
+    write_whole(path, text)
+
+
+def _without_trailing_spaces(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

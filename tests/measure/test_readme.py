@@ -1,0 +1,61 @@
+"""README.md holds what the commands print, for the rungs there are."""
+
+from pathlib import Path
+
+import pytest
+
+import scc_numba
+from scc_numba.kernels import OPS, ladder
+from scc_numba.measure.readme import fill, ladder_table
+
+README = (Path(scc_numba.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def between(name):
+    return README.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
+
+
+def test_the_table_names_every_rung_and_its_file():
+    table = between("ladder table")
+    for op in OPS:
+        for rung in ladder(op):
+            file = f"scc_numba/kernels/{op}/{Path(rung.kernel_file).name}"
+            assert f"[{rung.name}]({file}) | {rung.title} | yes |" in table
+
+
+def test_the_commands_show_output():
+    assert "$ make ladder\n" in between("make ladder")
+    assert " passed" in between("make test")
+    assert "should read j" in between("scc-numba check")
+
+
+def test_every_file_it_links_to_is_there():
+    import re
+
+    root = Path(scc_numba.__file__).parents[1]
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (root / link).exists()] == []
+
+
+def test_fill():
+    assert fill("a\n<!-- x -->\nold\n<!-- /x -->\nb", "x", "new") == "a\n<!-- x -->\nnew\n<!-- /x -->\nb"
+    with pytest.raises(ValueError, match="found 0"):
+        fill("nothing", "x", "new")
+
+
+def test_a_wrong_rung_is_not_hidden():
+    rows = [
+        {
+            "rung": rung.name,
+            "metric": "m",
+            "value": "4",
+            "right": str(rung.name != "x1"),
+            "times_fewer_than_bottom": "1",
+        }
+        for op in OPS
+        for rung in ladder(op)
+    ]
+    table = ladder_table(rows)
+    assert table.count("**no**") == 1
+    assert table.count("| yes |") == len(rows) - 1
