@@ -45,6 +45,19 @@ def _extent(array: np.ndarray) -> tuple[int, int]:
     return np.lib.array_utils.byte_bounds(array)
 
 
+def written_map(array: np.ndarray) -> np.ndarray | None:
+    """Which bytes of a device array (or of the one it is a view of) were written; None if all count as written."""
+    root = array
+    while isinstance(root.base, np.ndarray) and hasattr(root.base, "written"):
+        root = root.base
+    known = getattr(root, "written", None)
+    if known is None:
+        return None
+    low, high = _extent(array)
+    start = _extent(root)[0]
+    return known[low - start : high - start]
+
+
 class Arena:
     """All global memory of one launch."""
 

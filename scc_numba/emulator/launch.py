@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arena import Arena
+from .arena import Arena, written_map
 from .errors import ArgumentError, FindingsError, LaunchError
 from .findings import Finding
 from .frontend import Loaded, Parameter, load
@@ -106,7 +106,7 @@ class _Binder:
         position = len(self.values) + (4 if p.form == "array" else 0)
         _check_array(value, p, position in program.written)
         number = len(self.arrays)
-        defined = not any(value is u or np.may_share_memory(value, u) for u in self.undefined)
+        defined = not any(value is u for u in self.undefined)
         self.arrays.append((p.name, value, defined))
         if p.form == "pointer":
             self.values.append(number)
@@ -134,6 +134,21 @@ def _as_parameter(value: Any, kind: str) -> Any:
     return value.astype(
         np.dtype(f"{value.dtype.kind if value.dtype.kind in 'iu' else 'i'}{dtype.itemsize}")
     ).view(dtype)
+
+
+def _keep_written(machine: Machine) -> None:
+    """Device arrays remember which of their bytes were written."""
+    for p in machine.arena.placements:
+        known = written_map(p.array) if p is not None and not p.defined else None
+        if p is not None and known is not None:
+            known[...] = machine.defined[p.start : p.end]
+
+
+def _load_written(machine: Machine) -> None:
+    for p in machine.arena.placements:
+        known = written_map(p.array) if p is not None and not p.defined else None
+        if p is not None and known is not None:
+            machine.defined[p.start : p.end] = known
 
 
 def _limits(
@@ -244,11 +259,15 @@ def launch(
     )  # fmt: skip
     for f in limits:
         machine.collector.add(f)
+    if len(machine.defined):
+        _load_written(machine)
     machine.run()
     changed = sorted({loaded.array_of_param[s] for s in program.written if s in loaded.array_of_param})
     if program.unknown_stores:
         changed = [n for n, (_, array, _) in enumerate(binder.arrays) if array.flags.writeable]
     arena.store(changed)
+    if len(machine.defined):
+        _keep_written(machine)
     if machine.printed:
         machine.printed.sort()
         sys.stdout.write("".join(text for *_, text in machine.printed))

@@ -102,6 +102,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.symbols = {name: np.int64(GLOBAL_WINDOW + at) for name, at in arena.variables.items()}
         rows = max(1, len(arena.placements))
         self.stats = np.zeros((len(program.accesses) + 1, rows, ac.COLUMNS), np.int64)
+        self.samples = [None] * (len(program.accesses) + 1)
         self.touched = np.zeros(arena.size // 32 + 1, np.uint8)
         self.defined = np.zeros(0, np.uint8)
         if checks and not all(p.defined for p in arena.placements if p is not None):

@@ -44,6 +44,8 @@ class GlobalMemory(State):
 
     def _check_global(self, a: Access, addr: Any, M: Mask | None, mark: int) -> tuple[Any, tuple[int, ...]]:
         """Count an access; returns element numbers laid out like the address, 0 where memory must not be touched."""
+        if self.samples[a.number] is None:
+            self.samples[a.number] = ("global", addr, M, self.nb)
         if addr.ndim == 0:
             addr = addr.reshape(1, 1, 1)
         flat = np.ascontiguousarray(addr).reshape(-1)

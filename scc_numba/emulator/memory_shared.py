@@ -53,6 +53,8 @@ class SharedMemory(State):
         self, a: Access, addr: Any, M: Mask | None, mode: int
     ) -> tuple[Any, tuple[int, ...], bool]:
         """Count and check; returns element numbers, their shape, and whether they are the same in all blocks."""
+        if self.samples[a.number] is None:
+            self.samples[a.number] = ("shared", addr, M, self.nb)
         if addr.ndim == 0:
             addr = addr.reshape(1, 1, 1)
         flat = np.ascontiguousarray(addr).reshape(-1)

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import access as ac
 from .findings import Finding
+from .program import OFFSET_MASK
 
 
 @dataclass
@@ -105,6 +106,25 @@ class ArrayTraffic:
     atomics: AtomicTraffic = field(default_factory=AtomicTraffic)
     unique_load_sectors: int = 0
     unique_store_sectors: int = 0
+
+
+@dataclass
+class Sample:
+    """The addresses of one memory instruction, the first time it ran.
+
+    Attributes:
+        space: "global" or "shared".
+        mode: 0 load, 1 store, 2 atomic.
+        size: bytes a lane.
+        addresses: (warps, 32) byte offsets in global memory or in the block's shared memory.
+        active: (warps, 32) lanes that took part.
+    """
+
+    space: str
+    mode: int
+    size: int
+    addresses: Any
+    active: Any
 
 
 _PLACES = {
@@ -311,6 +331,33 @@ class Report:
         for (file, number), line in found.items():
             line.source = _source_line(file, number)
         return [found[k] for k in sorted(found)]
+
+    def samples(self, line: int) -> list[Sample]:
+        """The memory instructions of a line that ran, each with the addresses of its first execution."""
+        m = self._machine
+        out = []
+        for a in m.program.accesses:
+            kept = m.samples[a.number]
+            if kept is None or a.instruction.line != line:
+                continue
+            space, address, mask, blocks = kept
+            shape = (blocks, m.nw, 32)
+            offset = np.broadcast_to(address, shape) & np.int64(OFFSET_MASK)
+            active = np.broadcast_to(True if mask is None else mask.bits, shape)
+            out.append(Sample(space, a.mode, a.size, offset.reshape(-1, 32), active.reshape(-1, 32)))
+        return out
+
+    def plot_access(self, line: int, warp: int = 0, access: int = 0, ax: Any = None) -> Any:
+        """Draw which lane of a warp touches which sector or bank, see `plots.plot_access`."""
+        from .plots import plot_access
+
+        return plot_access(self, line, warp, access, ax)
+
+    def plot_lines(self, count: str = "instructions", top: int = 12, ax: Any = None) -> Any:
+        """A bar a source line, see `plots.plot_lines`."""
+        from .plots import plot_lines
+
+        return plot_lines(self, count, top, ax)
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain dictionaries and lists."""
