@@ -212,6 +212,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         alive_threads = total
         fair = program.locks or any(a.mode == ac.ATOMIC for a in A)
         steps = 0
+        self.held = []
 
         def leave(M: Mask | None) -> None:
             nonlocal alive_threads
@@ -272,6 +273,8 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                     keep |= live[order[other]]
                 for other in waiting:
                     keep |= live[blocks[other].next] if blocks[other].next != EXIT else 0
+                for standing, _ in self.held:
+                    keep |= live[standing.next] if standing.next != EXIT else 0
                 result = functions[n](self, R, A, M, keep)
                 end = block.end
                 if end == "fall":
@@ -293,11 +296,16 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                         entry[0] = None if entry[0] is None or M is None else self._union(entry[0], M)
                     else:
                         waiting[n] = [M, result]
+                elif end == "warp":
+                    self.sync_warp(block, result, M, go)
                 elif end == "table":
                     self._table(block, result, M, go)
                 else:
                     self._trap(block, M)
                     leave(M)
+            if self.held:
+                self.give_up_warps(go)
+                continue
             if not waiting:
                 break
             self._release(waiting, R, go)

@@ -46,6 +46,7 @@ class State:
     collector: Collector
     printed: list[tuple[int, int, int, str]]
     step: int
+    held: list[Any]  # [block, lanes]: lanes that wait at a warp barrier for others
     samples: list[Any]  # per access: the first execution's space, addresses, mask and number of blocks
 
     # ------------------------------------------------------------------------------------ findings
