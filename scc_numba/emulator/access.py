@@ -218,15 +218,16 @@ def global_access(  # type: ignore[no-untyped-def] # noqa: D417
     return bad
 
 
-@_compiled("aiii miii iiiiiitat")
+@_compiled("aiii miii iiiiiiitat")
 def shared_access(  # type: ignore[no-untyped-def] # noqa: D417
-    addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, shift, limit, row, stats, index, fault
+    addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, shift, bound, limit, row, stats, index, fault
 ):
     """Check and count one shared-memory access (races are `shared_race`'s business).
 
     Args:
         addr: addresses, flat; only the offset in the window counts; a0, a1, a2: strides.
-        limit: bytes of shared memory a block has; row: bytes between two blocks' memories, 0 to leave blocks apart.
+        bound: bytes of shared memory a block has; limit: where its spare cell is.
+        row: bytes between two blocks' memories, 0 to leave blocks apart.
         index: element numbers for lanes that may access, the spare cell (at `limit`) for the others; laid out like addr.
 
     Returns how many lanes were at fault.
@@ -264,7 +265,7 @@ def shared_access(  # type: ignore[no-untyped-def] # noqa: D417
                         continue
                     where = b * a0 + w * a1 + lane * a2
                     a = addr[where] & _OFFSET
-                    if a < 0 or a + size > limit:
+                    if a < 0 or a + size > bound:
                         bad += 1
                         if fault[OUT_OF_BOUNDS, 0] == 0:
                             fault[OUT_OF_BOUNDS, 1] = (b * warps + w) * 32 + lane

@@ -67,7 +67,7 @@ class SharedMemory(State):
             index.fill(self.shared_limit >> a.shift)
         size = self.shared_size
         bad = ac.shared_access(
-            flat, *s, *layout, self.nb, self.nw, a.size, a.shift, self.shared_limit, row, self.stats[a.number], index,
+            flat, *s, *layout, self.nb, self.nw, a.size, a.shift, size, self.shared_limit, row, self.stats[a.number], index,
             self.fault,
         ) if size else self._no_shared(a, M)  # fmt: skip
         if bad:
