@@ -1,7 +1,9 @@
-"""Lets unmodified `@cuda.jit` programs run where there is no driver: launches, device arrays, streams and events.
+"""Lets unmodified `@cuda.jit` programs run where there is no driver: launches, device arrays, streams and
+events.
 
-`activate()` replaces numba-cuda's launch path and the host functions that ask for a driver. Device arrays are NumPy
-arrays with the methods of Numba's; streams run at once, in order; events read the clock of this machine.
+`activate()` replaces numba-cuda's launch path and the host functions that ask for a driver. Device arrays
+are NumPy arrays with the methods of Numba's; streams run at once, in order; events read the clock of this
+machine.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from .launch import launch
 from .report import Report
 from .targets import find_target
 
-KNOWN_VERSIONS = ((0, 20), (0, 30))  # oldest and newest numba-cuda whose launch path this file was written for
+KNOWN_VERSIONS = (
+    (0, 20),
+    (0, 30),
+)  # oldest and newest numba-cuda whose launch path this file was written for
 
 
 class FindingWarning(UserWarning):
@@ -227,7 +232,11 @@ def _version() -> tuple[int, int]:
 
 
 def activate(
-    target: str = "sm_90", *, strict: bool = False, on_report: Callable[[Report], None] | None = None, force: bool = False
+    target: str = "sm_90",
+    *,
+    strict: bool = False,
+    on_report: Callable[[Report], None] | None = None,
+    force: bool = False,
 ) -> bool:
     """From now on `kernel[grid, block](...)` of `@cuda.jit` kernels runs here, if there is no GPU that works.
 
@@ -259,10 +268,13 @@ def activate(
     dispatcher = getattr(dispatcher_module, "CUDADispatcher", None)
     needed = ("configure", "__getitem__", "compile", "call", "py_func")
     if dispatcher is None or not all(hasattr(dispatcher, n) for n in needed[:4]):
-        raise EmulatorError(f"numba-cuda {version} launches kernels in a way that this emulator does not know")
+        raise EmulatorError(
+            f"numba-cuda {version} launches kernels in a way that this emulator does not know"
+        )
     if not KNOWN_VERSIONS[0] <= version <= KNOWN_VERSIONS[1]:
         warnings.warn(
-            f"numba-cuda {version[0]}.{version[1]} is outside {KNOWN_VERSIONS}, for which activate() was written",
+            f"numba-cuda {version[0]}.{version[1]} is outside {KNOWN_VERSIONS}, for which activate() was "
+            f"written",
             stacklevel=2,
         )
     _state["saved"] = []
@@ -271,7 +283,11 @@ def activate(
         _state["saved"].append((owner, name, owner.__dict__.get(name, _ABSENT)))
         setattr(owner, name, value)
 
-    replace(dispatcher, "configure", lambda self, g, b, stream=0, sharedmem=0: _Launcher(self, g, b, stream, sharedmem))
+    replace(
+        dispatcher,
+        "configure",
+        lambda self, g, b, stream=0, sharedmem=0: _Launcher(self, g, b, stream, sharedmem),
+    )
     replace(dispatcher, "__getitem__", lambda self, key: _Launcher(self, *key))
     replace(dispatcher, "compile", _remember_signature)
     replace(dispatcher, "disable_compile", lambda self, val=True: None)
@@ -294,7 +310,8 @@ def activate(
         "pinned_array_like": np.zeros_like, "mapped_array_like": lambda a, **k: _new(a.shape, a.dtype),
         "stream": Stream, "default_stream": Stream, "legacy_default_stream": Stream,
         "per_thread_default_stream": Stream, "external_stream": lambda ptr: Stream(), "event": Event,
-        "event_elapsed_time": lambda start, end: start.elapsed_time(end), "synchronize": nothing, "close": nothing,
+        "event_elapsed_time": lambda start, end: start.elapsed_time(end), "synchronize": nothing,
+        "close": nothing,
         "is_available": lambda: True, "get_current_device": lambda: device, "select_device": lambda n: device,
         "list_devices": lambda: [device], "gpus": [device], "detect": lambda: True,
         "current_context": lambda *a: types.SimpleNamespace(

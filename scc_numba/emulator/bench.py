@@ -1,7 +1,9 @@
-"""`python -m scc_numba.emulator.bench`: one table of speed against Numba's simulator, cost of the checks, and growth.
+"""`python -m scc_numba.emulator.bench`: one table of speed against Numba's simulator, cost of the checks,
+and growth.
 
-The simulator runs in a second process, because it must be chosen before numba is imported. Compilation is excluded on
-both sides; the emulator runs with all checks and counters on. Times are the best of several runs.
+The simulator runs in a second process, because it must be chosen before numba is imported. Compilation is
+excluded on both sides; the emulator runs with all checks and counters on. Times are the best of several
+runs.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32
+from numba import cuda as _cuda
+from numba import float32
+
+cuda: Any = _cuda  # the language inside the kernels; a type checker cannot follow it
 
 SHAPES = ((1, 32, 64), (2, 64, 256), (2, 128, 256))  # batch, channels, pixels
 KERNELS = ("naive", "tiled", "atomic dW", "shared reduce")
@@ -34,7 +39,7 @@ def kernels() -> dict[str, Any]:
     """The four kernels, as plain functions: both machines compile them their own way."""
     TP, TY, RO, JT, OB, CT, NT = _TP, _TY, _RO, _JT, _OB, _CT, _NT
 
-    def naive(x, w, y, step, N, C, K, P, G):  # type: ignore[no-untyped-def]
+    def naive(x, w, y, step, N, C, K, P, G):
         i = cuda.grid(1)
         if i >= N * K * P:
             return
@@ -47,7 +52,7 @@ def kernels() -> dict[str, Any]:
             acc += x[n, (k * step + j) % C, p] * w[k, j]
         y[n, k, p] = acc
 
-    def tiled(x, w, y, N, C, K, P, G):  # type: ignore[no-untyped-def]
+    def tiled(x, w, y, N, C, K, P, G):
         xs = cuda.shared.array((CT, TP), float32)
         ws = cuda.shared.array((OB, JT), float32)
         acc = cuda.local.array(RO, float32)
@@ -83,7 +88,7 @@ def kernels() -> dict[str, Any]:
                 if k0 + ty * RO + k < K:
                     y[n, k0 + ty * RO + k, p] = acc[k]
 
-    def atomic_dw(x, dy, dw, step, N, C, K, P, G):  # type: ignore[no-untyped-def]
+    def atomic_dw(x, dy, dw, step, N, C, K, P, G):
         i = cuda.grid(1)
         if i >= N * K * P:
             return
@@ -95,7 +100,7 @@ def kernels() -> dict[str, Any]:
         for j in range(G):
             cuda.atomic.add(dw, (k, j), g * x[n, (k * step + j) % C, p])
 
-    def shared_reduce(a, out, n):  # type: ignore[no-untyped-def]
+    def shared_reduce(a, out, n):
         s = cuda.shared.array(NT, float32)
         t = cuda.threadIdx.x
         i = cuda.blockIdx.x * NT + t
@@ -143,7 +148,9 @@ def _best(run: Callable[[], Any], repeats: int) -> float:
     return best
 
 
-def _emulate(name: str, shape: tuple[int, int, int], repeats: int, **options: Any) -> tuple[float, np.ndarray]:
+def _emulate(
+    name: str, shape: tuple[int, int, int], repeats: int, **options: Any
+) -> tuple[float, np.ndarray]:
     from .launch import launch
 
     grid, block, args, result = case(name, shape)
@@ -169,7 +176,9 @@ def _simulator_child(path: str) -> None:
 
 
 def _simulate(cells: list[tuple[str, tuple[int, int, int]]], limit: float) -> list[tuple[float, bool, Any]]:
-    """(seconds, whether it finished, result) for each cell; one that runs into the limit counts as that long."""
+    """(seconds, whether it finished, result) for each cell; one that runs into the limit counts as
+    that long.
+    """
     out: list[tuple[float, bool, Any]] = []
     for name, shape in cells:
         with tempfile.TemporaryDirectory() as folder:
@@ -207,7 +216,9 @@ def main(argv: list[str] | None = None) -> None:
 
     _KERNELS.update(kernels())
     console = Console()
-    table = Table(title="Emulator (all checks and counters on) against Numba's simulator, compilation excluded")
+    table = Table(
+        title="Emulator (all checks and counters on) against Numba's simulator, compilation excluded"
+    )
     for heading in ("N, C, P", "kernel", "emulator ms", "simulator s", "ratio", "largest difference"):
         table.add_column(heading, justify="right")
     ratios = []
@@ -230,14 +241,19 @@ def main(argv: list[str] | None = None) -> None:
     shape = (8, 128, 1024)
     bare, _ = _emulate("tiled", shape, 3, checks=False, counters=False)
     full, _ = _emulate("tiled", shape, 3)
-    console.print(f"N=8, C=128, P=32² tiled: bare {bare:.3f} s, checked and counted {full:.3f} s: {full / bare:.2f}× in all")
+    console.print(
+        f"N=8, C=128, P=32² tiled: bare {bare:.3f} s, checked and counted {full:.3f} s: "
+        f"{full / bare:.2f}× in all"
+    )
     per_thread = []
     for threads in (10**5, 10**6):
         C = 64
         N = max(1, threads // (C * 256))
         seconds, _ = _emulate("naive", (N, C, 256), 3)
         per_thread.append(seconds / (N * C * 256))
-        console.print(f"naive, {N * C * 256:,} threads: {seconds:.3f} s, {per_thread[-1] * 1e9:.0f} ns a thread")
+        console.print(
+            f"naive, {N * C * 256:,} threads: {seconds:.3f} s, {per_thread[-1] * 1e9:.0f} ns a thread"
+        )
     console.print(f"growth of the time a thread: {per_thread[1] / per_thread[0]:.2f}×")
     console.print(f"most memory held: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 

@@ -1,9 +1,9 @@
 """Cuts a kernel into basic blocks, orders them so that diverged threads meet again, and finds live registers.
 
-Threads of a batch run together. When they diverge, the block that stands first in the *order* runs next. The order is
-topological and keeps loops together: every block of a loop comes before what follows the loop. So threads that leave
-a loop early wait behind it for the others, and code after a data-dependent `break` runs once, as on a GPU that
-reconverges. (The layout order of the PTX gives no such promise.)
+Threads of a batch run together. When they diverge, the block that stands first in the *order* runs next.
+The order is topological and keeps loops together: every block of a loop comes before what follows the loop.
+So threads that leave a loop early wait behind it for the others, and code after a data-dependent `break`
+runs once, as on a GPU that reconverges. (The layout order of the PTX gives no such promise.)
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Block:
     def successors(self) -> list[int]:
         """Blocks that can run next, without the exit."""
         following = {
-            "fall": [self.next], "barrier": [self.next], "warp": [self.next], "grid": [self.next], "jump": [self.target],
+            "fall": [self.next], "barrier": [self.next], "warp": [self.next], "grid": [self.next],
+            "jump": [self.target],
             "branch": [self.target, self.next], "table": self.targets, "exit": [], "trap": [],
         }[self.end]  # fmt: skip
         if self.end == "exit" and self.instructions and self.instructions[-1].guard:

@@ -54,7 +54,8 @@ class AtomicTraffic(Traffic):
 
     Attributes:
         operations: atomic updates, one a thread.
-        queue: updates that had to run one after the other within a warp, summed (equals requests without contention).
+        queue: updates that had to run one after the other within a warp, summed (equals requests without
+            contention).
         worst_contention: updates of the address that most threads updated, over the whole launch.
     """
 
@@ -128,8 +129,10 @@ class Sample:
 
 
 _PLACES = {
-    ("global", ac.LOAD): "global_load", ("global", ac.STORE): "global_store", ("generic", ac.LOAD): "global_load",
-    ("generic", ac.STORE): "global_store", ("shared", ac.LOAD): "shared_load", ("shared", ac.STORE): "shared_store",
+    ("global", ac.LOAD): "global_load", ("global", ac.STORE): "global_store",
+    ("generic", ac.LOAD): "global_load",
+    ("generic", ac.STORE): "global_store", ("shared", ac.LOAD): "shared_load",
+    ("shared", ac.STORE): "shared_store",
     ("local", ac.LOAD): "local_load", ("local", ac.STORE): "local_store",
 }  # fmt: skip
 
@@ -266,8 +269,9 @@ class Report:
     def l2(self) -> dict[str, Any]:
         """A model of the second-level cache.
 
-        While everything touched fits the target's L2, each sector comes from DRAM once: then `dram_sectors` is the
-        count of unique sectors. Where it does not fit, no better bound than "between once and every request" is given.
+        While everything touched fits the target's L2, each sector comes from DRAM once: then `dram_sectors`
+        is the count of unique sectors. Where it does not fit, no better bound than "between once and every
+        request" is given.
         """
         touched = self.unique_sectors
         fits = touched * 32 <= self._l2_bytes
@@ -362,12 +366,14 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Everything as plain dictionaries and lists."""
         traffic = (
-            "global_load", "global_store", "shared_load", "shared_store", "local_load", "local_store", "atomics",
+            "global_load", "global_store", "shared_load", "shared_store", "local_load", "local_store",
+            "atomics",
         )  # fmt: skip
         return {
             "kernel": self.kernel, "target": self.target, "grid": list(self.grid), "block": list(self.block),
             "instructions": self.instructions, "thread_instructions": self.thread_instructions,
-            "instruction_classes": self.instruction_classes, "active_lanes": self.active_lanes, "flops": self.flops,
+            "instruction_classes": self.instruction_classes, "active_lanes": self.active_lanes,
+            "flops": self.flops,
             "barriers": self.barriers, "divergent_branches": self.divergent_branches,
             "unique_sectors": self.unique_sectors, "l2": self.l2,
             **{name: asdict(getattr(self, name)) for name in traffic},
@@ -389,7 +395,8 @@ class Report:
 
     def __repr__(self) -> str:
         return (
-            f"<Report of {self.kernel}: {self.instructions:,} instructions, {self.global_load.sectors:,} sectors loaded, "
+            f"<Report of {self.kernel}: {self.instructions:,} instructions, {self.global_load.sectors:,} "
+            f"sectors loaded, "
             f"{self.global_store.sectors:,} stored, {len(self.findings)} finding(s)>"
         )
 

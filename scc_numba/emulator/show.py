@@ -47,7 +47,9 @@ def _used(report: Report) -> list[tuple[str, str, Any]]:
 
 
 def _rows(report: Report) -> list[tuple[str, int, str, Line | None]]:
-    """(file, line number, text, counts) for all lines from the first counted one to the last, file by file."""
+    """(file, line number, text, counts) for all lines from the first counted one to the last, file by
+    file.
+    """
     import linecache
 
     out: list[tuple[str, int, str, Line | None]] = []
@@ -79,20 +81,24 @@ def summary(report: Report) -> list[str]:
     lines = [
         f"{report.kernel}  grid {report.grid}  block {report.block}  {report.target}",
         f"{report.instructions:,} PTX instructions a warp, {report.active_lanes:.0%} of lanes active, "
-        f"{report.flops:,} flop, {report.barriers:,} barriers, {report.divergent_branches:,} divergent branches",
-        f"global loads {g.requests:,} requests, {g.sectors:,} sectors; stores {s.requests:,} requests, {s.sectors:,} sectors; "
+        f"{report.flops:,} flop, {report.barriers:,} barriers, {report.divergent_branches:,} divergent "
+        f"branches",
+        f"global loads {g.requests:,} requests, {g.sectors:,} sectors; stores {s.requests:,} requests, "
+        f"{s.sectors:,} sectors; "
         f"{report.unique_sectors:,} unique sectors",
     ]
     if report.shared_load.requests or report.shared_store.requests:
         a, b = report.shared_load, report.shared_store
         lines.append(
-            f"shared loads {a.requests:,} requests, {a.wavefronts:,} wavefronts ({a.conflicts:,} by conflicts); "
+            f"shared loads {a.requests:,} requests, {a.wavefronts:,} wavefronts ({a.conflicts:,} by "
+            f"conflicts); "
             f"stores {b.requests:,} requests, {b.wavefronts:,} wavefronts ({b.conflicts:,} by conflicts)"
         )
     if report.atomics.requests:
         t = report.atomics
         lines.append(
-            f"atomics {t.requests:,} requests, {t.operations:,} operations, {t.worst_contention:,} on one address at worst"
+            f"atomics {t.requests:,} requests, {t.operations:,} operations, {t.worst_contention:,} on one "
+            f"address at worst"
         )
     return lines
 
@@ -112,8 +118,8 @@ def show(report: Report, file: Any = None) -> None:
     console = Console(file=file)
     if not console.is_terminal:
         console = Console(file=file, width=150)
-    for line in summary(report):
-        console.print(line, highlight=False)
+    for sentence in summary(report):
+        console.print(sentence, highlight=False)
     columns = _used(report)
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     table.add_column("line", justify="right", style="dim")
@@ -178,10 +184,17 @@ _STYLE = (
 
 
 def as_html(report: Report) -> str:
-    """The report as one self-contained piece of HTML, with a heat bar a line (its share of all instructions)."""
+    """The report as one self-contained piece of HTML, with a heat bar a line (its share of all
+    instructions).
+    """
     columns = _used(report)
     total = max(report.instructions, 1)
-    parts = [_STYLE, "<div class='scc-emu-head'>", "<br>".join(html.escape(s) for s in summary(report)), "</div>"]
+    parts = [
+        _STYLE,
+        "<div class='scc-emu-head'>",
+        "<br>".join(html.escape(s) for s in summary(report)),
+        "</div>",
+    ]
     parts.append("<table class='scc-emu'><tr><th></th><th></th><th style='text-align:left'>source</th>")
     parts += [f"<th title='{html.escape(meaning)}'>{heading}</th>" for heading, meaning, _ in columns]
     parts.append("</tr>")

@@ -1,7 +1,7 @@
 """Operations in which the lanes of a warp exchange values.
 
-Each names the lanes that must take part. Lanes that are named, alive and elsewhere make the operation divergent: on a
-GPU the result would be undefined or the warp would hang.
+Each names the lanes that must take part. Lanes that are named, alive and elsewhere make the operation
+divergent: on a GPU the result would be undefined or the warp would hang.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class WarpOperations(State):
                 self.add_finding(
                     "divergent-warp-operation", self.program.instructions[index],
                     f"reads lane {lane}, which does not take part", position=position,
-                    other=self.thread(position % (self.nw * 32) // 32 * 32 + lane), count=int(np.count_nonzero(absent)),
+                    other=self.thread(position % (self.nw * 32) // 32 * 32 + lane),
+                    count=int(np.count_nonzero(absent)),
                 )  # fmt: skip
         return np.take_along_axis(value, source, 2), valid
 
@@ -138,14 +139,16 @@ class WarpOperations(State):
             "max": info.min,
         }
         functions = {
-            "add": np.add, "or": np.bitwise_or, "xor": np.bitwise_xor, "and": np.bitwise_and, "min": np.minimum,
+            "add": np.add, "or": np.bitwise_or, "xor": np.bitwise_xor, "and": np.bitwise_and,
+            "min": np.minimum,
             "max": np.maximum,
         }  # fmt: skip
         held = np.where(active, value, value.dtype.type(neutral[operation]))
         return functions[operation].reduce(held, axis=2, keepdims=True, dtype=value.dtype)
 
     def sync_warp(self, block: Any, named: Any, M: Mask | None, go: Any) -> None:
-        """bar.warp.sync: a warp goes on once all lanes it names, and that are alive, stand at some warp barrier.
+        """bar.warp.sync: a warp goes on once all lanes it names, and that are alive, stand at some warp
+        barrier.
 
         Not necessarily at the same one: compilers copy the instruction into both sides of a branch.
         """
@@ -157,7 +160,9 @@ class WarpOperations(State):
         standing = here
         for held in self.held:
             standing = standing | held[1]
-        lanes = (np.broadcast_to(named, here.shape)[..., None] >> np.arange(32, dtype=np.uint32)) & np.uint32(1)
+        lanes = (np.broadcast_to(named, here.shape)[..., None] >> np.arange(32, dtype=np.uint32)) & np.uint32(
+            1
+        )
         wanted = (lanes.astype(bool) & here[..., None]).any(axis=2) & self.alive
         ready = ~(wanted & ~standing).any(axis=2, keepdims=True)
         passed = here & ready

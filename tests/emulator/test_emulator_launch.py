@@ -27,16 +27,18 @@ def scale(x, factor):
         x[i] *= factor
 
 
-# ---------------------------------------------------------------------------------------- shapes and arguments
+# ---------------------------------------------------------------------------------------- shapes and
+# arguments
 
 
 @pytest.mark.parametrize(("grid", "block"), [
-    (0, 32), (1, 0), ((1, 2, 3, 4), 32), (1, ()), (1.5, 32), ((1, 65536), 32), (1, (1, 1, 65)), (1, 2048), (True, 32),
+    (0, 32), (1, 0), ((1, 2, 3, 4), 32), (1, ()), (1.5, 32), ((1, 65536), 32), (1, (1, 1, 65)), (1, 2048),
+    (True, 32),
     (2**31, 32), ("1", 32), (-1, 32),
 ])  # fmt: skip
 def test_impossible_shapes_are_refused(grid, block):
     x = np.ones(4, "f4")
-    with pytest.raises(LaunchError, match="grid=|block="):
+    with pytest.raises(LaunchError, match=r"grid=|block="):
         launch(scale, grid, block, (x, 2.0))
     assert x.tolist() == [1] * 4
 
@@ -45,7 +47,8 @@ def test_bad_arguments_are_refused_before_anything_runs():
     x = np.ones(4, "f4")
     cases = [
         ((x,), "takes 2 arguments"), ((x, 1.0, 2), "takes 2 arguments"), ((x, "2"), "factor is a str"),
-        ((x, None), "factor is a NoneType"), (([1, 2], 2.0), "x is a list"), ((x.astype(object), 2.0), "Python objects"),
+        ((x, None), "factor is a NoneType"), (([1, 2], 2.0), "x is a list"),
+        ((x.astype(object), 2.0), "Python objects"),
         ((x, 2**70), "does not fit"),
     ]  # fmt: skip
     for args, message in cases:
@@ -308,7 +311,9 @@ def test_entries_are_private_and_verified(folder):
     assert cache.disk_get("0" * 64) is None
     entry.write_text("garbage")
     y = np.ones(32)
-    launch(multiplier(7), 1, 32, (y,))  # a new function object: not in memory, and the entry on disk is broken
+    launch(
+        multiplier(7), 1, 32, (y,)
+    )  # a new function object: not in memory, and the entry on disk is broken
     assert (y == 7).all()
     assert ".entry" in cache.disk_get(key)  # rebuilt
 
@@ -331,7 +336,8 @@ def test_the_key_sees_what_changes_the_code():
 
 def test_parallel_processes_share_the_cache(folder, tmp_path):
     script = tmp_path / "program.py"
-    script.write_text(textwrap.dedent("""
+    script.write_text(
+        textwrap.dedent("""
         import numpy as np
         from numba import cuda
         from scc_numba.emulator import launch
@@ -342,7 +348,8 @@ def test_parallel_processes_share_the_cache(folder, tmp_path):
         x = np.zeros(64)
         launch(kernel, 2, 32, (x,))
         assert (x == 5).all()
-    """))
+    """)
+    )
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     environment = {**os.environ, "PYTHONPATH": root}
     running = [subprocess.Popen([sys.executable, str(script)], env=environment) for _ in range(2)]

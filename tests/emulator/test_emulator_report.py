@@ -80,7 +80,7 @@ def test_plots(report):
     assert "4 sectors" in ax.get_title()
     ax = report.plot_lines("shared_wavefronts", top=3)
     assert ax.patches[0].get_width() == 1024
-    for wrong in (dict(line=1), dict(line=line, warp=99), dict(line=line, access=50)):
+    for wrong in ({"line": 1}, {"line": line, "warp": 99}, {"line": line, "access": 50}):
         with pytest.raises(ValueError, match=next(reversed(wrong))):
             report.plot_access(**wrong)
     with pytest.raises(ValueError, match="count="):
@@ -90,7 +90,8 @@ def test_plots(report):
 
 @pytest.mark.parametrize("name", bench.KERNELS)
 def test_the_benchmark_measures_kernels_that_are_right(name):
-    shape = N, C, P = (1, 16, 32)
+    shape = (1, 16, 32)
+    C = shape[1]
     G = C // 4
     grid, block, args, result = bench.case(name, shape)
     launch(bench.kernels()[name], grid, block, args, strict=True)

@@ -1,4 +1,5 @@
-"""What fast kernels are made of: 128-bit loads, rings of asynchronous copies, tensor cores, half precision."""
+"""What fast kernels are made of: 128-bit loads, rings of asynchronous copies, tensor cores, half
+precision."""
 
 import numpy as np
 import pytest
@@ -45,7 +46,8 @@ def copy4(typing, shared, at, source, start, count):
         s = pointer(context, builder, signature.args[0], args[0], args[1])
         g = pointer(context, builder, signature.args[2], args[2], args[3])
         s32 = builder.ptrtoint(builder.addrspacecast(s, F32.as_pointer(3)), I32)
-        assembly(builder, VOID, [I32, I64, I32], "cp.async.ca.shared.global [$0], [$1], 4, $2;", "r,l,r,~{memory}",
+        assembly(builder, VOID, [I32, I64, I32], "cp.async.ca.shared.global [$0], [$1], 4, $2;",
+        "r,l,r,~{memory}",
                  [s32, builder.ptrtoint(g, I64), args[4]])  # fmt: skip
         return context.get_dummy_value()
 
@@ -142,16 +144,20 @@ def product(name, kind, a_count, b_count):
     n = a_count + b_count
     slots = [f"${k}" for k in range(4, 4 + n + 4)]
     text = (
-        f"mma.sync.aligned.{name}.row.col.f32.{kind}.{kind}.f32 {{$0,$1,$2,$3}}, {{{','.join(slots[:a_count])}}}, "
+        f"mma.sync.aligned.{name}.row.col.f32.{kind}.{kind}.f32 {{$0,$1,$2,$3}}, "
+        f"{{{','.join(slots[:a_count])}}}, "
         f"{{{','.join(slots[a_count:n])}}}, {{{','.join(slots[n:])}}};"
     )
 
     def build(signature_args):
         def code(context, builder, signature, args):
             struct = ir.LiteralStructType([F32] * 4)
-            r = assembly(builder, struct, [I32] * n + [F32] * 4, text, ",".join(["=f"] * 4 + ["r"] * n + ["f"] * 4),
+            r = assembly(builder, struct, [I32] * n + [F32] * 4, text,
+            ",".join(["=f"] * 4 + ["r"] * n + ["f"] * 4),
                          list(args[4:]) + list(args[:4]))  # fmt: skip
-            return context.make_tuple(builder, signature.return_type, [builder.extract_value(r, k) for k in range(4)])
+            return context.make_tuple(
+                builder, signature.return_type, [builder.extract_value(r, k) for k in range(4)]
+            )
 
         return types.UniTuple(types.float32, 4)(*[types.float32] * 4, *[types.uint32] * n), code
 
@@ -216,7 +222,8 @@ def test_tf32_tiles():
 
 
 @pytest.mark.parametrize(("mma", "halves"), [
-    (mma_bf16, lambda v: (v.view("u4") >> np.uint32(16)).astype("u2")), (mma_f16, lambda v: v.astype("f2").view("u2")),
+    (mma_bf16, lambda v: (v.view("u4") >> np.uint32(16)).astype("u2")),
+    (mma_f16, lambda v: v.astype("f2").view("u2")),
 ])  # fmt: skip
 def test_half_tiles(mma, halves):
     rng = np.random.default_rng(2)
@@ -235,13 +242,16 @@ def test_a_partial_warp_cannot_multiply():
     def partial(a, b, c):
         if cuda.laneid < 31:
             g, t = cuda.laneid // 4, cuda.laneid % 4
-            d = mma_tf32(c[g, 0], c[g, 1], c[g, 2], c[g, 3], a[g, t], a[g, t], a[g, t], a[g, t], b[t, g], b[t, g])
+            d = mma_tf32(
+                c[g, 0], c[g, 1], c[g, 2], c[g, 3], a[g, t], a[g, t], a[g, t], a[g, t], b[t, g], b[t, g]
+            )
             c[g, t] = d[0]
 
     assert [f.kind for f in launch(partial, 1, 32, (a, b, c)).findings] == ["divergent-warp-operation"]
 
 
-# ---------------------------------------------------------------------------------------- half precision, warps
+# ---------------------------------------------------------------------------------------- half precision,
+# warps
 
 
 def halves_kernel(a, b, out):
@@ -263,7 +273,7 @@ def warp_total(a, out):
     for k in (16, 8, 4, 2, 1):
         v += cuda.shfl_xor_sync(0xFFFFFFFF, v, k)
     same = cuda.match_any_sync(0xFFFFFFFF, int(a[i]))
-    every, agree = cuda.match_all_sync(0xFFFFFFFF, int(a[i]))
+    _, agree = cuda.match_all_sync(0xFFFFFFFF, int(a[i]))
     out[i, 0] = v
     out[i, 1] = cuda.popc(same)
     out[i, 2] = cuda.all_sync(0xFFFFFFFF, a[i] >= 0) + 2 * cuda.any_sync(0xFFFFFFFF, a[i] > 6)
