@@ -7,6 +7,7 @@
 The kernel is compiled by Numba's own compiler to PTX, and the PTX runs here, vectorised over threads.
 """
 
+from .activate import FindingWarning, activate
 from .errors import (
     ArgumentError,
     CompilerMissing,
@@ -29,6 +30,7 @@ __all__ = [
     "CompilerMissing",
     "EmulatorError",
     "Finding",
+    "FindingWarning",
     "FindingsError",
     "KernelFault",
     "LaunchError",
@@ -37,5 +39,6 @@ __all__ = [
     "Report",
     "StepLimitExceeded",
     "UnsupportedInstruction",
+    "activate",
     "launch",
 ]

@@ -1,11 +1,12 @@
 """The compiled inner loops: one pass over the lanes of a memory instruction checks it and counts it.
 
-Everything else in the emulator is NumPy; here a single compiled pass replaces a dozen array operations. Addresses and
-masks arrive flat with one stride per axis (block, warp, lane), 0 where the value is the same along that axis, so that
-an address common to all blocks is looked at once and counted for all.
+Everything else in the emulator is NumPy; here a single compiled pass replaces a dozen array operations.
+Addresses and masks arrive flat with one stride per axis (block, warp, lane), 0 where the value is the same
+along that axis, so that an address common to all blocks is looked at once and counted for all.
 
-Counting rules (the same as a profiler's): a *request* is one warp executing one memory instruction; a *sector* is
-32 bytes of global memory, counted once per request; a *wavefront* is one pass of shared memory's 32 four-byte banks.
+Counting rules (the same as a profiler's): a *request* is one warp executing one memory instruction; a
+*sector* is 32 bytes of global memory, counted once per request; a *wavefront* is one pass of shared
+memory's 32 four-byte banks.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _compiled(arguments: str) -> Any:
 
 
 @_compiled("aiiii miii iiiittmimat")
-def global_access(  # type: ignore[no-untyped-def] # noqa: D417
+def global_access(  # noqa: D417
     addr,
     base,
     a0,
@@ -76,10 +77,12 @@ def global_access(  # type: ignore[no-untyped-def] # noqa: D417
         addr: addresses, flat; base: that of the arena; a0, a1, a2: strides of addr.
         mask: 1 where a lane takes part (length 0: all do); m0, m1, m2: its strides.
         shift: log2 of the element size.
-        spans: (k, 4): first byte, end, row of stats, defined-from-the-start; the arrays this instruction may touch.
+        spans: (k, 4): first byte, end, row of stats, defined-from-the-start; the arrays this instruction
+            may touch.
         stats: (sites, COLUMNS), counted into.
         touched: one byte a sector, `mark` is or-ed in.
-        defined: one byte an arena byte, 0 where nothing was written yet (length 0: not tracked); stores set it.
+        defined: one byte an arena byte, 0 where nothing was written yet (length 0: not tracked); stores set
+            it.
         index: element numbers, laid out like addr; 0 (a spare cell) for lanes that must not touch memory.
         fault: (FAULT_ROWS, 4).
 
@@ -218,16 +221,18 @@ def global_access(  # type: ignore[no-untyped-def] # noqa: D417
     return bad
 
 
-@_compiled("aiii miii iiiiiitat")
-def shared_access(  # type: ignore[no-untyped-def] # noqa: D417
-    addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, shift, limit, row, stats, index, fault
+@_compiled("aiii miii iiiiiiitat")
+def shared_access(  # noqa: D417
+    addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, shift, bound, limit, row, stats, index, fault
 ):
     """Check and count one shared-memory access (races are `shared_race`'s business).
 
     Args:
         addr: addresses, flat; only the offset in the window counts; a0, a1, a2: strides.
-        limit: bytes of shared memory a block has; row: bytes between two blocks' memories, 0 to leave blocks apart.
-        index: element numbers for lanes that may access, the spare cell (at `limit`) for the others; laid out like addr.
+        bound: bytes of shared memory a block has; limit: where its spare cell is.
+        row: bytes between two blocks' memories, 0 to leave blocks apart.
+        index: element numbers for lanes that may access, the spare cell (at `limit`) for the others; laid
+            out like addr.
 
     Returns how many lanes were at fault.
 
@@ -256,7 +261,6 @@ def shared_access(  # type: ignore[no-untyped-def] # noqa: D417
             for phase in range(phases):
                 worst = 0
                 first = np.int64(-1)
-                step_one = True
                 previous = np.int64(-2)
                 cleared = False
                 for lane in range(phase * group, (phase + 1) * group):
@@ -264,7 +268,7 @@ def shared_access(  # type: ignore[no-untyped-def] # noqa: D417
                         continue
                     where = b * a0 + w * a1 + lane * a2
                     a = addr[where] & _OFFSET
-                    if a < 0 or a + size > limit:
+                    if a < 0 or a + size > bound:
                         bad += 1
                         if fault[OUT_OF_BOUNDS, 0] == 0:
                             fault[OUT_OF_BOUNDS, 1] = (b * warps + w) * 32 + lane
@@ -329,10 +333,12 @@ def shared_access(  # type: ignore[no-untyped-def] # noqa: D417
 
 
 @njit(inline="always")
-def _hazard(entry, epoch, warp_epoch, thread):  # type: ignore[no-untyped-def]
-    """Whether an earlier access and one by `thread` now are unordered: no barrier between them, other thread."""
+def _hazard(entry, epoch, warp_epoch, thread):
+    """Whether an earlier access and one by `thread` now are unordered: no barrier between them, other
+    thread.
+    """
     who = entry & 0xFFFF
-    if who == NOBODY or who == thread or (entry >> 32) != epoch:
+    if who in (NOBODY, thread) or (entry >> 32) != epoch:
         return False
     if who >= BY_ATOMIC:
         return True
@@ -340,7 +346,7 @@ def _hazard(entry, epoch, warp_epoch, thread):  # type: ignore[no-untyped-def]
 
 
 @_compiled("aiii imiii iiiiiiicatt")
-def shared_race(  # type: ignore[no-untyped-def] # noqa: D417
+def shared_race(  # noqa: D417
     index,
     a0,
     a1,
@@ -377,7 +383,7 @@ def shared_race(  # type: ignore[no-untyped-def] # noqa: D417
     for b in range(rows):
         epoch = epochs[b]
         for phase in range(3):
-            if phase > 0 and mode == LOAD or phase > 1 and mode == ATOMIC:
+            if (phase > 0 and mode == LOAD) or (phase > 1 and mode == ATOMIC):
                 break
             for w in range(warps):
                 warp_epoch = warp_epochs[b, w] & 0xFFFF
@@ -451,7 +457,7 @@ def shared_race(  # type: ignore[no-untyped-def] # noqa: D417
 
 
 @_compiled("aiii miii iiiiiiaat")
-def global_race(  # type: ignore[no-untyped-def] # noqa: D417
+def global_race(  # noqa: D417
     index,
     a0,
     a1,
@@ -517,11 +523,11 @@ def global_race(  # type: ignore[no-untyped-def] # noqa: D417
 
 
 @_compiled("aiii miii iiit")
-def count_local(addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, stats):  # type: ignore[no-untyped-def]
+def count_local(addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, stats):
     """Count one local-memory access.
 
-    A model: hardware interleaves the threads' local memories word by word, so a warp whose lanes all access the same
-    offset touches neighbouring words. A word of 4 bytes of all 32 lanes is 4 sectors.
+    A model: hardware interleaves the threads' local memories word by word, so a warp whose lanes all access
+    the same offset touches neighbouring words. A word of 4 bytes of all 32 lanes is 4 sectors.
     """
     seen = np.empty(128, np.int64)
     masked = len(mask) > 0
@@ -555,7 +561,7 @@ def count_local(addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, stats):
 
 
 @_compiled("miii ii")
-def mask_size(mask, m0, m1, m2, blocks, warps):  # type: ignore[no-untyped-def]
+def mask_size(mask, m0, m1, m2, blocks, warps):
     """Threads in a mask, and warps with at least one of them."""
     rounds = blocks if m0 else 1
     scale = 1 if m0 else blocks

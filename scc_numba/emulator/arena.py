@@ -1,7 +1,8 @@
 """Global memory: the arrays of a launch, placed as a device allocator would place them.
 
-Each buffer starts at a multiple of 256 bytes with a gap before the next, and a view keeps its offset in its buffer, so
-that sector counts mean what they mean on a GPU. Two views of one buffer share it here too. The first bytes belong to
+Each buffer starts at a multiple of 256 bytes with a gap before the next, and a view keeps its offset in its
+buffer, so that sector counts mean what they mean on a GPU. Two views of one buffer share it here too. The
+first bytes belong to
 nobody: lanes that must not touch memory are sent there.
 """
 
@@ -45,11 +46,28 @@ def _extent(array: np.ndarray) -> tuple[int, int]:
     return np.lib.array_utils.byte_bounds(array)
 
 
+def written_map(array: np.ndarray) -> np.ndarray | None:
+    """Which bytes of a device array (or of the one it is a view of) were written; None if all count
+    as written.
+    """
+    root = array
+    while isinstance(root.base, np.ndarray) and hasattr(root.base, "written"):
+        root = root.base
+    known = getattr(root, "written", None)
+    if known is None:
+        return None
+    low, high = _extent(array)
+    start = _extent(root)[0]
+    return known[low - start : high - start]
+
+
 class Arena:
     """All global memory of one launch."""
 
     def __init__(self, arrays: list[tuple[str, np.ndarray, bool]], program: Program) -> None:
-        """Place `arrays` (name, array, defined) and the kernel's own global variables, and copy the contents in."""
+        """Place `arrays` (name, array, defined) and the kernel's own global variables, and copy the
+        contents in.
+        """
         groups: dict[int, list[int]] = {}
         extents = []
         for n, (_, array, _) in enumerate(arrays):
@@ -62,7 +80,8 @@ class Arena:
             low = min(extents[n][0] for n in members)
             high = max(extents[n][1] for n in members)
             root = _root(arrays[members[0]][1])
-            # A view that starts inside its buffer keeps the offset that it would have in the buffer's allocation.
+            # A view that starts inside its buffer keeps the offset that it would have in the buffer's
+            # allocation.
             lead = (low - _extent(root)[0]) % ALIGNMENT if root is not arrays[members[0]][1] else 0
             start = -(-end // ALIGNMENT) * ALIGNMENT + lead
             for n in members:
@@ -79,13 +98,13 @@ class Arena:
             self.variables[v.name] = start
             self.placements.append(Placement(v.name, None, start, start + v.size, True))
             if v.data:
-                initial.append((start, v))
+                initial.append((start, v.data))
             end = start + v.size + 16
         self.size = -(-(end + ALIGNMENT) // ALIGNMENT) * ALIGNMENT
         self.memory = np.zeros(self.size, np.uint8)
         self._views: dict[str, np.ndarray] = {}
-        for start, v in initial:
-            self.memory[start : start + v.size] = np.frombuffer(v.data, np.uint8)
+        for start, data in initial:
+            self.memory[start : start + len(data)] = np.frombuffer(data, np.uint8)
         self.load()
 
     def load(self) -> None:

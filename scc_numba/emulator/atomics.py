@@ -1,4 +1,6 @@
-"""Atomic operations: one thread after the other in the order of their numbers, which is one order a GPU may take."""
+"""Atomic operations: one thread after the other in the order of their numbers, which is one order a
+GPU may take.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ _BITWISE = {"and": 0, "or": 1, "xor": 2, "exch": 3, "cas": 4, "inc": 5, "dec": 6
 
 
 @njit(cache=True, nogil=True)
-def _numeric(memory, index, value, old, operation, smallest):  # type: ignore[no-untyped-def]
+def _numeric(memory, index, value, old, operation, smallest):
     """add, min and max; `smallest` > 0 flushes results below it to zero of their sign."""
     for k in range(len(index)):
         before = memory[index[k]]
@@ -34,7 +36,7 @@ def _numeric(memory, index, value, old, operation, smallest):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def _bitwise(memory, index, value, second, old, operation):  # type: ignore[no-untyped-def]
+def _bitwise(memory, index, value, second, old, operation):
     """The operations that only see bits; inc and dec wrap at `value`."""
     for k in range(len(index)):
         before = memory[index[k]]
@@ -58,7 +60,7 @@ def _bitwise(memory, index, value, second, old, operation):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _tally(hits, index, shift, sizes, warp):  # type: ignore[no-untyped-def]
+def _tally(hits, index, shift, sizes, warp):
     """Count operations an address; returns how often one warp's lanes had to queue for one address."""
     queue = 0
     start = 0

@@ -1,8 +1,8 @@
 """Keeps compiled PTX on disk, privately, under a key made of everything that can change it.
 
-An entry is text: a checksum line and the PTX. It is read only if the file and its folder belong to this user and
-nobody else can write them, and only if the checksum fits; anything else is compiled again. Nothing is unpickled or
-executed.
+An entry is text: a checksum line and the PTX. It is read only if the file and its folder belong to this
+user and nobody else can write them, and only if the checksum fits; anything else is compiled again. Nothing
+is unpickled or executed.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ def _describe(value: Any, seen: dict[int, int]) -> str:
         plain = {k: v for k, v in options.items() if isinstance(v, (bool, int, str, type(None)))}
         return f"{type(value).__qualname__}({_function(inner, seen)},{_describe(plain, seen)})"
     module = type(value).__module__
+    if module.startswith("llvmlite.ir."):
+        return f"{type(value).__qualname__}:{value}"
+    definition = getattr(value, "_defn", None)  # an intrinsic: what it emits is decided by this function
+    if isinstance(definition, python_types.FunctionType):
+        return f"{type(value).__qualname__}({_function(definition, seen)})"
     if module.startswith(("numba.", "numba_cuda.")) and hasattr(value, "key"):
         return f"{type(value).__qualname__}:{value!r}"
     raise _Unknown(type(value).__name__)
@@ -59,7 +64,8 @@ def _describe(value: Any, seen: dict[int, int]) -> str:
 def _code(code: python_types.CodeType, seen: dict[int, int]) -> str:
     constants = ",".join(_describe(c, seen) for c in code.co_consts)
     # Line numbers are part of the PTX (.loc), so moving a kernel in its file is a change.
-    return f"code({code.co_filename},{code.co_firstlineno},{code.co_code.hex()},{constants},{code.co_names},{code.co_varnames},{code.co_linetable.hex()})"
+    parts = (code.co_filename, code.co_firstlineno, code.co_code.hex(), code.co_names, code.co_varnames)
+    return f"code({parts},{constants},{code.co_linetable.hex()})"
 
 
 def _function(function: python_types.FunctionType, seen: dict[int, int]) -> str:

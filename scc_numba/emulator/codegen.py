@@ -1,8 +1,9 @@
 """Turns a kernel into Python: one function per basic block, one line or so per instruction.
 
-A register is a local variable inside a block; those that live across blocks are kept in a list `R` and merged under
-the mask when the block ends. Two passes write the code: the first one learns which NumPy type suits each register best
-(PTX registers are only sized bits), the second one writes for good, so that few values need reinterpreting.
+A register is a local variable inside a block; those that live across blocks are kept in a list `R` and
+merged under the mask when the block ends. Two passes write the code: the first one learns which NumPy type
+suits each register best (PTX registers are only sized bits), the second one writes for good, so that few
+values need reinterpreting.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from .ptx import SIZES, Function, Instruction, Module
 
 # PTX types -> NumPy. Untyped bits count as signed integers.
 DTYPES = {
-    "pred": "b1", "b8": "i1", "s8": "i1", "u8": "u1", "b16": "i2", "s16": "i2", "u16": "u2", "b32": "i4", "s32": "i4",
+    "pred": "b1", "b8": "i1", "s8": "i1", "u8": "u1", "b16": "i2", "s16": "i2", "u16": "u2", "b32": "i4",
+    "s32": "i4",
     "u32": "u4", "b64": "i8", "s64": "i8", "u64": "u8", "f16": "f2", "f32": "f4", "f64": "f8", "bf16": "u2",
     "f16x2": "u4", "bf16x2": "u4", "tf32": "u4",
 }  # fmt: skip
@@ -35,12 +37,15 @@ EMITTERS: dict[str, Emitter] = {}
 
 # Opcodes with an effect besides their result: they stay even if nobody reads it.
 _EFFECTS = {
-    "st", "red", "atom", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "call", "cp", "membar", "fence",
-    "nanosleep", "ld", "vote", "shfl", "match", "mma", "brkpt", "prefetch", "prefetchu", "discard", "redux", "ldmatrix",
+    "st", "red", "atom", "bra", "brx", "ret", "exit", "trap", "bar", "barrier", "call", "cp", "membar",
+    "fence",
+    "nanosleep", "ld", "vote", "shfl", "match", "mma", "brkpt", "prefetch", "prefetchu", "discard", "redux",
+    "ldmatrix",
     "activemask", "applypriority", "createpolicy", "griddepcontrol",
 }  # fmt: skip
 _NO_RESULT = {
-    "st", "red", "bra", "brx", "ret", "exit", "trap", "membar", "fence", "nanosleep", "cp", "prefetch", "prefetchu",
+    "st", "red", "bra", "brx", "ret", "exit", "trap", "membar", "fence", "nanosleep", "cp", "prefetch",
+    "prefetchu",
     "discard", "brkpt", "applypriority", "griddepcontrol",
 }  # fmt: skip
 
@@ -376,8 +381,8 @@ def _literal(token: str, kind: str) -> int:
         have = np.dtype("f4" if token[1] in "fF" else "f8")
         if have.itemsize == size:
             return bits
-        number = np.array(bits, f"u{have.itemsize}").view(have)
-        return int(number.astype(kind).view(f"u{size}")) if kind[0] == "f" else bits & ((1 << 8 * size) - 1)
+        value = np.array(bits, f"u{have.itemsize}").view(have)
+        return int(value.astype(kind).view(f"u{size}")) if kind[0] == "f" else bits & ((1 << 8 * size) - 1)
     try:
         number = int(token.rstrip("U"), 0) if not re.match(r"0[0-7]+$", token) else int(token, 8)
     except ValueError:
@@ -391,15 +396,21 @@ def _scalar(kind: str, bits: int) -> str:
     return f"u{kind[1:]}.type({bits & ((1 << 8 * int(kind[1:])) - 1)}).view({kind})"
 
 
-# ---------------------------------------------------------------------------------------------- counting by class
+# ---------------------------------------------------------------------------------------------- counting by
+# class
 
 _CLASSES = {
-    "ld": "load", "ldu": "load", "st": "store", "atom": "atomic", "red": "atomic", "bra": "control", "brx": "control",
-    "ret": "control", "exit": "control", "call": "control", "trap": "control", "bar": "barrier", "barrier": "barrier",
-    "membar": "barrier", "fence": "barrier", "shfl": "warp", "vote": "warp", "match": "warp", "activemask": "warp",
+    "ld": "load", "ldu": "load", "st": "store", "atom": "atomic", "red": "atomic", "bra": "control",
+    "brx": "control",
+    "ret": "control", "exit": "control", "call": "control", "trap": "control", "bar": "barrier",
+    "barrier": "barrier",
+    "membar": "barrier", "fence": "barrier", "shfl": "warp", "vote": "warp", "match": "warp",
+    "activemask": "warp",
     "redux": "warp", "mma": "tensor", "ldmatrix": "load", "cvt": "conversion", "cvta": "move", "mov": "move",
-    "setp": "compare", "set": "compare", "selp": "compare", "slct": "compare", "sqrt": "special", "rsqrt": "special",
-    "rcp": "special", "ex2": "special", "lg2": "special", "sin": "special", "cos": "special", "tanh": "special",
+    "setp": "compare", "set": "compare", "selp": "compare", "slct": "compare", "sqrt": "special",
+    "rsqrt": "special",
+    "rcp": "special", "ex2": "special", "lg2": "special", "sin": "special", "cos": "special",
+    "tanh": "special",
     "cp": "load", "nanosleep": "control",
 }  # fmt: skip
 _FLOPS = {"add": 1, "sub": 1, "mul": 1, "fma": 2, "mad": 2, "div": 1, "sqrt": 1, "rcp": 1, "rsqrt": 1}
@@ -427,7 +438,8 @@ def instruction_flops(i: Instruction) -> int:
     return _FLOPS.get(i.parts[0], 0) * (2 if kind.endswith("x2") else 1)
 
 
-# ---------------------------------------------------------------------------------------------- putting it together
+# ---------------------------------------------------------------------------------------------- putting it
+# together
 
 
 def _layout(variables: list[Any]) -> tuple[dict[str, tuple[int, int]], int]:
@@ -512,7 +524,8 @@ def build(module: Module, entry: Function, pointers: dict[str, int]) -> Program:
     """A program that can run.
 
     Raises:
-        UnsupportedInstruction: an opcode the emulator does not know; names the instruction and its Python line.
+        UnsupportedInstruction: an opcode the emulator does not know; names the instruction and its Python
+            line.
         PtxError: the PTX is not understood.
     """
     program, _ = prepare(module, entry, pointers)

@@ -1,9 +1,9 @@
 """Cuts a kernel into basic blocks, orders them so that diverged threads meet again, and finds live registers.
 
-Threads of a batch run together. When they diverge, the block that stands first in the *order* runs next. The order is
-topological and keeps loops together: every block of a loop comes before what follows the loop. So threads that leave
-a loop early wait behind it for the others, and code after a data-dependent `break` runs once, as on a GPU that
-reconverges. (The layout order of the PTX gives no such promise.)
+Threads of a batch run together. When they diverge, the block that stands first in the *order* runs next.
+The order is topological and keeps loops together: every block of a loop comes before what follows the loop.
+So threads that leave a loop early wait behind it for the others, and code after a data-dependent `break`
+runs once, as on a GPU that reconverges. (The layout order of the PTX gives no such promise.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Block:
 
     number: int
     instructions: list[Instruction]
-    end: str = "fall"  # "fall", "jump", "branch", "table", "exit", "trap", "barrier", "grid"
+    end: str = "fall"  # "fall", "jump", "branch", "table", "exit", "trap", "barrier", "warp", "grid"
     target: int = EXIT  # jump and branch: where to, if taken
     targets: list[int] = field(default_factory=list)  # table
     next: int = EXIT  # fall-through
@@ -34,7 +34,8 @@ class Block:
     def successors(self) -> list[int]:
         """Blocks that can run next, without the exit."""
         following = {
-            "fall": [self.next], "barrier": [self.next], "grid": [self.next], "jump": [self.target],
+            "fall": [self.next], "barrier": [self.next], "warp": [self.next], "grid": [self.next],
+            "jump": [self.target],
             "branch": [self.target, self.next], "table": self.targets, "exit": [], "trap": [],
         }[self.end]  # fmt: skip
         if self.end == "exit" and self.instructions and self.instructions[-1].guard:
@@ -80,7 +81,7 @@ def _only_exits(block: Block, blocks: list[Block]) -> bool:
 def _ends_block(i: Instruction) -> bool:
     op = i.parts[0]
     if op in ("bar", "barrier"):
-        return "warp" not in i.parts and "cluster" not in i.parts
+        return "cluster" not in i.parts
     return op in ("bra", "brx", "ret", "exit", "trap") or (op == "call" and i.args[0] == "cudaCGSynchronize")
 
 
@@ -103,7 +104,7 @@ def _set_end(block: Block, last: Instruction, labels: dict[str, int], flat: Flat
     elif op == "trap":
         block.end = "trap"
     elif _ends_block(last):
-        block.end = "grid" if op == "call" else "barrier"
+        block.end = "grid" if op == "call" else "warp" if "warp" in last.parts else "barrier"
 
 
 def loop_aware_order(blocks: list[Block]) -> list[int]:

@@ -26,7 +26,9 @@ def _nothing(w: Writer, i: Instruction) -> None:
 @emits("bar", "barrier")
 def _barrier(w: Writer, i: Instruction) -> None:
     if "warp" in i.parts:
-        w.line(f"m.sync_warp({i.index}, {w.source(i.args[0], 'u4')}, {w.mask()})")
+        if i.guard:
+            raise w.fail(i)
+        w.result = w.source(i.args[0], "u4")
         return
     if "cluster" in i.parts or "arrive" in i.parts or i.guard:
         raise w.fail(i)

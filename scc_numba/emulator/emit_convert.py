@@ -126,7 +126,8 @@ def _bfloat(w: Writer, i: Instruction, to: str, of: str, mode: str) -> None:
         x = f"bfloat_to_float({w.source(i.args[1], 'u2')})"
         w.assign(i.args[0], x if to == "f32" else f"{x}.astype({DTYPES[to]})", DTYPES[to])
     else:
-        # Integers go through float32; that is exact or rounds once for up to 24 bits, so wider ones are refused.
+        # Integers go through float32; that is exact or rounds once for up to 24 bits, so wider ones are
+        # refused.
         if to == "bf16" and of in ("u8", "s8", "u16", "s16"):
             x = f"{w.source(i.args[1], DTYPES[of])}.astype(f4)"
             w.assign(i.args[0], f'float_to_bfloat({x}, "{mode}")', "u2")

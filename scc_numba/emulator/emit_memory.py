@@ -134,7 +134,8 @@ def _cp(w: Writer, i: Instruction) -> None:
                 raise w.fail(i, "the ignore-src predicate is not modelled")
             valid = w.source(i.args[3], "u4")
         w.line(
-            f"m.copy_async({read}, {write}, {w.address(i.args[1])}, {w.address(i.args[0])}, {valid}, {w.mask()})"
+            f"m.copy_async({read}, {write}, {w.address(i.args[1])}, {w.address(i.args[0])}, {valid}, "
+            f"{w.mask()})"
         )
     else:
         raise w.fail(i)

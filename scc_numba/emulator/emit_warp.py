@@ -51,7 +51,10 @@ def _redux(w: Writer, i: Instruction) -> None:
     kind = DTYPES[i.parts[-1]]
     if kind[0] == "f" or i.parts[2] not in ("add", "min", "max", "and", "or", "xor"):
         raise w.fail(i)
-    call = f'm.reduce_warp({i.index}, "{i.parts[2]}", {w.source(i.args[1], kind)}, {w.source(i.args[2], "u4")}, {w.mask()})'
+    call = (
+        f'm.reduce_warp({i.index}, "{i.parts[2]}", {w.source(i.args[1], kind)}, '
+        f"{w.source(i.args[2], 'u4')}, {w.mask()})"
+    )
     w.assign(i.args[0], call, kind)
 
 

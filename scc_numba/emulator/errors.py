@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class EmulatorError(Exception):
-    """Anything the emulator refuses: bad arguments, unreadable PTX, an unknown instruction, a stuck kernel."""
+    """Anything the emulator refuses: bad arguments, unreadable PTX, an unknown instruction, a stuck
+    kernel.
+    """
 
 
 class LaunchError(EmulatorError, ValueError):

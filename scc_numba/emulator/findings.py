@@ -1,4 +1,6 @@
-"""What the checks found: one record for each kind of mistake and Python line, with the first case in detail."""
+"""What the checks found: one record for each kind of mistake and Python line, with the first case in
+detail.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,10 @@ class Finding:
         file: source file of the line.
         array: name of the array, "shared", "local", or "" where none is meant.
         block: (x, y, z) of the first case.
-        threads: thread indices (x, y, z) of the first case: the one that did it and, for races, the other one.
-        address: byte offset in the array (or in shared or local memory) of the first case, −1 if none is meant.
+        threads: thread indices (x, y, z) of the first case: the one that did it and, for races, the other
+            one.
+        address: byte offset in the array (or in shared or local memory) of the first case, −1 if none is
+            meant.
         count: how many accesses were at fault.
         message: a sentence with all of it.
     """

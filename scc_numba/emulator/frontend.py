@@ -1,6 +1,7 @@
 """From what a user hands in (a function, a dispatcher, PTX text) to a program and its arguments' types.
 
-No driver is needed: the compiler is asked for PTX of a given target, and told so where it insists on a device.
+No driver is needed: the compiler is asked for PTX of a given target, and told so where it insists on a
+device.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class PtxKernel:
 
     Attributes:
         text: the PTX.
-        signature: one entry an argument: a NumPy dtype for a scalar, `"pointer"` for a bare pointer that is given an
+        signature: one entry an argument: a NumPy dtype for a scalar, `"pointer"` for a bare pointer that is
+            given an
             array, `("array", dimensions)` for an array in Numba's layout (7, 9, 11... parameters).
         name: the entry to run; may be left out if there is only one.
     """
@@ -75,7 +77,8 @@ def _numba_cuda() -> Any:
         raise CompilerMissing(_missing()) from error
     if not hasattr(cuda, "compile_ptx") or (getattr(cuda, "simulator", None) is not None and _simulating()):
         raise CompilerMissing(
-            "Numba runs in simulator mode (NUMBA_ENABLE_CUDASIM=1), which has no compiler; unset the variable to emulate"
+            "Numba runs in simulator mode (NUMBA_ENABLE_CUDASIM=1), which has no compiler; unset the "
+            "variable to emulate"
         )
     return cuda
 
@@ -163,7 +166,8 @@ def type_of(value: Any, name: str) -> Any:
             return cuda_types.UniTuple(parts[0], len(parts))
         return cuda_types.Tuple(parts)
     raise ArgumentError(
-        f"argument {name} is a {type(value).__name__}; kernels take NumPy arrays, NumPy and Python numbers, and tuples "
+        f"argument {name} is a {type(value).__name__}; kernels take NumPy arrays, NumPy and Python "
+        f"numbers, and tuples "
         "of them"
     )
 
@@ -177,12 +181,12 @@ def _types() -> tuple[Any, Any]:
     if _type_modules is None:
         _numba_cuda()
         try:
-            from numba.cuda import types as cuda_types
-            from numba.cuda.np.numpy_support import from_dtype
+            types_module = importlib.import_module("numba.cuda.types")
+            support = importlib.import_module("numba.cuda.np.numpy_support")
         except ImportError:
-            from numba import types as cuda_types
-            from numba.np.numpy_support import from_dtype
-        _type_modules = (cuda_types, from_dtype)
+            types_module = importlib.import_module("numba.core.types")
+            support = importlib.import_module("numba.np.numpy_support")
+        _type_modules = (types_module, support.from_dtype)
     return _type_modules
 
 
@@ -217,7 +221,9 @@ def describe(numba_type: Any, name: str) -> Parameter:
 
 
 def parse_signature(signature: Any) -> tuple[Any, ...]:
-    """Argument types from a Numba signature, a tuple of types, or a string such as "void(float32[::1], int32)"."""
+    """Argument types from a Numba signature, a tuple of types, or a string such as
+    "void(float32[::1], int32)".
+    """
     if isinstance(signature, str):
         try:
             from numba.cuda.core.sigutils import normalize_signature
@@ -327,7 +333,8 @@ def load(
     function = python_function(kernel)
     if function is None:
         raise ArgumentError(
-            f"kernel is a {type(kernel).__name__}; it must be a function, a cuda.jit dispatcher or a PtxKernel"
+            f"kernel is a {type(kernel).__name__}; it must be a function, a cuda.jit dispatcher or a "
+            f"PtxKernel"
         )
     if options is None:
         options = dict(getattr(kernel, "targetoptions", None) or {})
@@ -341,7 +348,8 @@ def load(
         names = list(function.__code__.co_varnames[: function.__code__.co_argcount])
         if len(names) != len(args):
             raise ArgumentError(
-                f"{function.__name__} takes {len(names)} arguments ({', '.join(names)}), {len(args)} were given"
+                f"{function.__name__} takes {len(names)} arguments ({', '.join(names)}), {len(args)} were "
+                f"given"
             )
         types = parse_signature(signature) if signature is not None else ()
         if signature is None:

@@ -1,7 +1,7 @@
 """Element-wise functions that NumPy lacks, compiled as NumPy ufuncs: the fused multiply-add above all.
 
-`fma` rounds once. A product in float32 added in float64 and rounded back would round twice, and be wrong for about one
-operand triple in 2**29; LLVM's own `fma` is exact, on processors without the instruction too.
+`fma` rounds once. A product in float32 added in float64 and rounded back would round twice, and be wrong
+for about one operand triple in 2**29; LLVM's own `fma` is exact, on processors without the instruction too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 @vectorize(["float32(float32,float32,float32)", "float64(float64,float64,float64)"], cache=True)
 def fma(a: Any, b: Any, c: Any) -> Any:
     """a*b + c, rounded once to nearest even."""
-    return _fma(a, b, c)
+    return _fma(a, b, c)  # type: ignore[call-arg]
 
 
 @vectorize(["float32(float32,float32)", "float64(float64,float64)"], cache=True)

@@ -58,12 +58,14 @@ _ARITHMETIC = {"pl": np.add, "mi": np.subtract, "ml": np.multiply, "dv": np.divi
 _IN_PLACE = {"pL": np.add, "mI": np.subtract, "mL": np.multiply, "dV": np.divide}
 _NAMES = {"hadd": np.add, "hsub": np.subtract, "hmul": np.multiply, "hdiv": np.divide}
 _ORDER = {
-    "eq": np.equal, "ne": np.not_equal, "gt": np.greater, "lt": np.less, "ge": np.greater_equal, "le": np.less_equal,
+    "eq": np.equal, "ne": np.not_equal, "gt": np.greater, "lt": np.less, "ge": np.greater_equal,
+    "le": np.less_equal,
 }  # fmt: skip
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "hsqrt": np.sqrt, "hlog": np.log, "hlog2": np.log2, "hlog10": np.log10, "hexp": np.exp, "hexp2": np.exp2,
     "hexp10": lambda x: np.power(10.0, x), "hcos": np.cos, "hsin": np.sin, "htanh": np.tanh, "hceil": np.ceil,
-    "hfloor": np.floor, "hrint": np.rint, "htrunc": np.trunc, "hrsqrt": lambda x: 1 / np.sqrt(x), "hrcp": np.reciprocal,
+    "hfloor": np.floor, "hrint": np.rint, "htrunc": np.trunc, "hrsqrt": lambda x: 1 / np.sqrt(x),
+    "hrcp": np.reciprocal,
     "htanh_approx": np.tanh,
 }  # fmt: skip
 
@@ -80,17 +82,16 @@ def _register() -> None:
             for suffix in ("", "_rn"):
                 full = f"__{name}{suffix}"
                 HELPERS[f"_ZL{len(full)}{full}{mangled}S__nbst"] = Helper((kind, kind), kind, binary(f))
-        for name, f in _ORDER.items():
-            HELPERS[f"_Z{name}RK{mangled}S1__nbst"] = Helper((kind, kind), "u1", ordered(f))
+        for name, order in _ORDER.items():
+            HELPERS[f"_Z{name}RK{mangled}S1__nbst"] = Helper((kind, kind), "u1", ordered(order))
             full = f"__h{name}"
-            HELPERS[f"_ZL{len(full)}{full}{mangled}S__nbst"] = Helper((kind, kind), "u1", ordered(f))
-        for name, f in _FUNCTIONS.items():
-            HELPERS[f"_ZL{len(name)}{name}{mangled}_nbst"] = Helper((kind,), kind, unary(f))
+            HELPERS[f"_ZL{len(full)}{full}{mangled}S__nbst"] = Helper((kind, kind), "u1", ordered(order))
+        for name, function in _FUNCTIONS.items():
+            HELPERS[f"_ZL{len(name)}{name}{mangled}_nbst"] = Helper((kind,), kind, unary(function))
         fma = half_fma if half else bfloat_fma
         HELPERS[f"_ZL6__hfma{mangled}S_S__nbst"] = Helper((kind, kind, kind), kind, fma)
-        sign = np.uint16(0x8000)
-        negate = (lambda x: -x) if half else (lambda x: x ^ sign)
-        absolute = np.abs if half else (lambda x: x & ~sign)
+        negate = (lambda x: -x) if half else (lambda x: x ^ np.uint16(0x8000))
+        absolute = np.abs if half else (lambda x: x & np.uint16(0x7FFF))
         HELPERS[f"_ZngRK{mangled}_nbst"] = HELPERS[f"_ZL6__hneg{mangled}_nbst"] = Helper(
             (kind,), kind, negate
         )

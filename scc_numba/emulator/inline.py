@@ -1,7 +1,8 @@
 """Replaces every call of a device function by the function's body, so that a kernel is one flat list.
 
-Parameters become registers: `st.param`, `ld.param` and the callee's own view of them all name the same register,
-and the call disappears. Calls of functions that live outside the PTX (printing, grid barriers, float16 helpers) stay.
+Parameters become registers: `st.param`, `ld.param` and the callee's own view of them all name the same
+register, and the call disappears. Calls of functions that live outside the PTX (printing, grid barriers,
+float16 helpers) stay.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def _copy(module: Module, body: list[Instruction | Label], flat: Flat, suffix: s
             registers = [_parameter_register(a, 0, "b64", flat) for a in arguments]
             target = [_parameter_register(r, 0, "b64", flat) for r in result]
             flat.body.append(
-                Instruction("call.extern", [name, *target[:1], *registers] if target else [name, "_", *registers],
+                Instruction("call.extern",
+                [name, *target[:1], *registers] if target else [name, "_", *registers],
                             item.guard, item.line, item.file, item.ptx_line)
             )  # fmt: skip
             continue
@@ -140,7 +142,9 @@ _ADDRESS = re.compile(r"\[\s*([\w$@%.~]+)\s*(?:\+\s*(\d+))?\s*\]$")
 
 
 def _parameters(item: Instruction, flat: Flat, module: Module) -> Instruction:
-    """Turn `st.param`/`ld.param` of a call's parameter into a move; the kernel's own parameters stay loads."""
+    """Turn `st.param`/`ld.param` of a call's parameter into a move; the kernel's own parameters stay
+    loads.
+    """
     parts = item.parts
     if len(parts) < 3 or parts[1] != "param" or parts[0] not in ("ld", "st"):
         return item

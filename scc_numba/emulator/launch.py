@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arena import Arena
+from .arena import Arena, written_map
 from .errors import ArgumentError, FindingsError, LaunchError
 from .findings import Finding
 from .frontend import Loaded, Parameter, load
@@ -106,7 +106,7 @@ class _Binder:
         position = len(self.values) + (4 if p.form == "array" else 0)
         _check_array(value, p, position in program.written)
         number = len(self.arrays)
-        defined = not any(value is u or np.may_share_memory(value, u) for u in self.undefined)
+        defined = not any(value is u for u in self.undefined)
         self.arrays.append((p.name, value, defined))
         if p.form == "pointer":
             self.values.append(number)
@@ -117,7 +117,8 @@ class _Binder:
 
 
 _PARAMETER_KINDS = {
-    "u8": "i1", "s8": "i1", "b8": "i1", "u16": "i2", "s16": "i2", "b16": "i2", "u32": "i4", "s32": "i4", "b32": "i4",
+    "u8": "i1", "s8": "i1", "b8": "i1", "u16": "i2", "s16": "i2", "b16": "i2", "u32": "i4", "s32": "i4",
+    "b32": "i4",
     "u64": "i8", "s64": "i8", "b64": "i8", "f32": "f4", "f64": "f8", "f16": "f2", "pred": "b1",
 }  # fmt: skip
 
@@ -136,6 +137,21 @@ def _as_parameter(value: Any, kind: str) -> Any:
     ).view(dtype)
 
 
+def _keep_written(machine: Machine) -> None:
+    """Device arrays remember which of their bytes were written."""
+    for p in machine.arena.placements:
+        known = written_map(p.array) if p is not None and not p.defined else None
+        if p is not None and known is not None:
+            known[...] = machine.defined[p.start : p.end]
+
+
+def _load_written(machine: Machine) -> None:
+    for p in machine.arena.placements:
+        known = written_map(p.array) if p is not None and not p.defined else None
+        if p is not None and known is not None:
+            machine.defined[p.start : p.end] = known
+
+
 def _limits(
     loaded: Loaded, block: tuple[int, int, int], shared_bytes: int, target: Target, registers: int | None
 ) -> list[Finding]:
@@ -152,14 +168,16 @@ def _limits(
         )
     if shared > target.static_shared:
         problems.append(
-            f"{shared:,} bytes of shared memory a block ({program.static_shared:,} static, {shared_bytes:,} dynamic), "
+            f"{shared:,} bytes of shared memory a block ({program.static_shared:,} static, "
+            f"{shared_bytes:,} dynamic), "
             f"{target.name} allows {target.static_shared:,} without opting in"
         )
     if registers is not None and registers > target.per_thread:
         problems.append(f"registers={registers} a thread, {target.name} allows {target.per_thread}")
     elif registers is not None and registers * threads > target.registers:
         problems.append(
-            f"registers={registers} a thread for {threads} threads, {target.name} has {target.registers:,} a block"
+            f"registers={registers} a thread for {threads} threads, {target.name} has "
+            f"{target.registers:,} a block"
         )
     line = program.instructions[0].line if program.instructions else 0
     file = program.files.get(program.instructions[0].file, "") if program.instructions else ""
@@ -193,11 +211,13 @@ def launch(
         args: NumPy arrays (updated in place, as on a device), numbers, and tuples of numbers.
         shared_bytes: dynamic shared memory of a block, in bytes.
         target: the GPU generation to compile for, "sm_80", "sm_90"...
-        checks: look for races, reads of nothing, divergent barriers and so on. Without it an access outside its array
+        checks: look for races, reads of nothing, divergent barriers and so on. Without it an access outside
+            its array
             is still never carried out, but not reported.
         counters: count memory traffic. (Instructions are always counted.)
         strict: raise `FindingsError` if there is any finding.
-        signature: argument types, where the arguments do not tell: pointers, or scalars narrower than Numba's default.
+        signature: argument types, where the arguments do not tell: pointers, or scalars narrower than
+            Numba's default.
             A Numba signature, a tuple of Numba types, or a string "void(CPointer(float32), int32)".
         options: compiler options (`fastmath`, `opt`); by default those of the dispatcher.
         registers: 32-bit registers a thread needs, if known from the assembler, to check against the target.
@@ -244,11 +264,15 @@ def launch(
     )  # fmt: skip
     for f in limits:
         machine.collector.add(f)
+    if len(machine.defined):
+        _load_written(machine)
     machine.run()
     changed = sorted({loaded.array_of_param[s] for s in program.written if s in loaded.array_of_param})
     if program.unknown_stores:
         changed = [n for n, (_, array, _) in enumerate(binder.arrays) if array.flags.writeable]
     arena.store(changed)
+    if len(machine.defined):
+        _keep_written(machine)
     if machine.printed:
         machine.printed.sort()
         sys.stdout.write("".join(text for *_, text in machine.printed))

@@ -1,4 +1,6 @@
-"""Runs a program: batches of whole blocks, all threads of a batch in step, diverged threads one group at a time."""
+"""Runs a program: batches of whole blocks, all threads of a batch in step, diverged threads one group
+at a time.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +60,10 @@ def _geometry(
     one = np.int64(1)
     registers = {
         "tid.x": small(linear % bx), "tid.y": small(linear // bx % by), "tid.z": small(linear // (bx * by)),
-        "ctaid.x": small(number % gx), "ctaid.y": small(number // gx % gy), "ctaid.z": small(number // (gx * gy)),
-        "ntid.x": s(bx), "ntid.y": s(by), "ntid.z": s(bz), "nctaid.x": s(gx), "nctaid.y": s(gy), "nctaid.z": s(gz),
+        "ctaid.x": small(number % gx), "ctaid.y": small(number // gx % gy),
+        "ctaid.z": small(number // (gx * gy)),
+        "ntid.x": s(bx), "ntid.y": s(by), "ntid.z": s(bz), "nctaid.x": s(gx), "nctaid.y": s(gy),
+        "nctaid.z": s(gz),
         "laneid": lane, "warpid": small(linear // 32), "nwarpid": s(warps), "smid": s(0), "nsmid": s(1),
         "gridid": np.int64(0),
         "lanemask_eq": (one << lane).astype(np.uint32).view(np.int32),
@@ -78,7 +82,8 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
 
     def __init__(
         self, program: Program, arena: Arena, params: list[Any], array_of_param: dict[int, int],
-        grid: tuple[int, int, int], block: tuple[int, int, int], shared_bytes: int, *, checks: bool, counters: bool,
+        grid: tuple[int, int, int], block: tuple[int, int, int], shared_bytes: int, *, checks: bool,
+        counters: bool,
         global_races: bool, max_steps: int, batch_threads: int = BATCH_THREADS,
     ) -> None:  # fmt: skip
         self.program, self.arena, self.params = program, arena, params
@@ -96,12 +101,14 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
             self.batch_blocks = self.blocks_in_grid
             if self.blocks_in_grid * self.nw * 32 > _GRID_WIDE:
                 raise KernelFault(
-                    f"grid={grid} with block={block} uses a grid barrier and has more threads than fit at once "
+                    f"grid={grid} with block={block} uses a grid barrier and has more threads than fit at "
+                    f"once "
                     f"({_GRID_WIDE:,}); a GPU would refuse it as well (cooperative launch too large)"
                 )
         self.symbols = {name: np.int64(GLOBAL_WINDOW + at) for name, at in arena.variables.items()}
         rows = max(1, len(arena.placements))
         self.stats = np.zeros((len(program.accesses) + 1, rows, ac.COLUMNS), np.int64)
+        self.samples = [None] * (len(program.accesses) + 1)
         self.touched = np.zeros(arena.size // 32 + 1, np.uint8)
         self.defined = np.zeros(0, np.uint8)
         if checks and not all(p.defined for p in arena.placements if p is not None):
@@ -124,7 +131,8 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.threads_run = 0
         self.rank = {b: k for k, b in enumerate(program.order)}
 
-    # ------------------------------------------------------------------------------------ what generated code calls
+    # ------------------------------------------------------------------------------------ what generated
+    # code calls
 
     def merge(self, before: Any, after: Any, M: Mask | None) -> Any:
         """A register after a masked write: the new value in the mask, the old one elsewhere."""
@@ -211,6 +219,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         alive_threads = total
         fair = program.locks or any(a.mode == ac.ATOMIC for a in A)
         steps = 0
+        self.held = []
 
         def leave(M: Mask | None) -> None:
             nonlocal alive_threads
@@ -271,6 +280,8 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                     keep |= live[order[other]]
                 for other in waiting:
                     keep |= live[blocks[other].next] if blocks[other].next != EXIT else 0
+                for standing, _ in self.held:
+                    keep |= live[standing.next] if standing.next != EXIT else 0
                 result = functions[n](self, R, A, M, keep)
                 end = block.end
                 if end == "fall":
@@ -292,11 +303,16 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                         entry[0] = None if entry[0] is None or M is None else self._union(entry[0], M)
                     else:
                         waiting[n] = [M, result]
+                elif end == "warp":
+                    self.sync_warp(block, result, M, go)
                 elif end == "table":
                     self._table(block, result, M, go)
                 else:
                     self._trap(block, M)
                     leave(M)
+            if self.held:
+                self.give_up_warps(go)
+                continue
             if not waiting:
                 break
             self._release(waiting, R, go)
@@ -418,12 +434,18 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                     continue  # reported from the other side
                 absent = int(np.flatnonzero(there[m][block])[0])
                 line = blocks[m].instructions[-1].line
-                message = f"{int(here[block])} threads of the block wait here, {int(counts[m][block])} at line {line}"
+                message = (
+                    f"{int(here[block])} threads of the block wait here, "
+                    f"{int(counts[m][block])} at line {line}"
+                )
             else:
                 everyone = there[n][block].reshape(-1)
                 absent = int(np.flatnonzero(~everyone[: self.threads_per_block])[0])
                 missing = self.threads_per_block - int(here[block])
-                message = f"{missing} of the block's {self.threads_per_block} threads have returned before this barrier"
+                message = (
+                    f"{missing} of the block's {self.threads_per_block} threads have returned "
+                    f"before this barrier"
+                )
             self.add_finding(
                 "divergent-barrier", instruction, message, position=block * self.nw * 32 + thread,
                 other=self.thread(absent), count=int(np.count_nonzero(bad)),
@@ -441,16 +463,18 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         )
 
     def _give_up(self, ready: dict[int, Mask | None], order: list[int]) -> None:
-        lines = set()
+        lines: set[int] = set()
         for k in ready:
             instructions = self.program.blocks[order[k]].instructions
             lines.update(i.line for i in instructions if i.line)
         raise StepLimitExceeded(
-            f"no end after {self.max_steps:,} steps; threads run around line(s) {sorted(lines)}: a livelock (a spin "
+            f"no end after {self.max_steps:,} steps; threads run around line(s) {sorted(lines)}: a "
+            f"livelock (a spin "
             "lock, or a wait for blocks that run later)? Raise max_steps if the kernel is only long."
         )
 
-    # ------------------------------------------------------------------------------------ calls out of the PTX
+    # ------------------------------------------------------------------------------------ calls out of the
+    # PTX
 
     def call_half(self, name: str, pointers: tuple[Any, ...], M: Mask | None) -> None:
         """A float16 or bfloat16 helper; its operands lie where the pointers say."""

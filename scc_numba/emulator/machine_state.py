@@ -44,8 +44,11 @@ class State:
     shared_size: int
     constants: Any
     collector: Collector
+    load_global: Any  # methods of the other parts, for those that call them
     printed: list[tuple[int, int, int, str]]
     step: int
+    held: list[Any]  # [block, lanes]: lanes that wait at a warp barrier for others
+    samples: list[Any]  # per access: the first execution's space, addresses, mask and number of blocks
 
     # ------------------------------------------------------------------------------------ findings
 
@@ -63,10 +66,13 @@ class State:
         return triple(number, self.block)
 
     def add_finding(
-        self, kind: str, instruction: Any, message: str, *, position: int = 0, other: Any = None, address: int = -1,
+        self, kind: str, instruction: Any, message: str, *, position: int = 0, other: Any = None,
+        address: int = -1,
         array: str = "", count: int = 1,
     ) -> None:  # fmt: skip
-        """Record a finding at an instruction; `position` is the flat place in the batch of the thread that did it."""
+        """Record a finding at an instruction; `position` is the flat place in the batch of the thread
+        that did it.
+        """
         block, thread = self.place(position)
         threads = (thread,) if other is None else (thread, other)
         where = f"{os.path.basename(self.file_of(instruction.file))}:{instruction.line}"
@@ -95,7 +101,8 @@ class State:
         position = int(np.flatnonzero(bits)[0])
         at = int(np.broadcast_to(offset, bits.shape).reshape(-1)[position])
         self.add_finding(
-            kind, a.instruction, f"byte {at} of {array} memory {what}", position=position, address=at, array=array,
+            kind, a.instruction, f"byte {at} of {array} memory {what}", position=position, address=at,
+            array=array,
             count=int(np.count_nonzero(bits)),
         )  # fmt: skip
 
@@ -130,7 +137,10 @@ class State:
             if kind == "out-of-bounds":
                 message = f"{verb} {a.size} bytes at byte {offset} of {name}, which has {size} bytes"
             elif kind == "misaligned":
-                message = f"{verb} {a.size} bytes at byte {offset} of {name}: the address is no multiple of {a.size}"
+                message = (
+                    f"{verb} {a.size} bytes at byte {offset} of {name}: the address is no "
+                    f"multiple of {a.size}"
+                )
             else:
                 message = f"reads byte {offset} of {name}, where nothing was written yet"
             self.add_finding(
@@ -195,13 +205,15 @@ class State:
                 address -= 1 << 40
             self.add_finding(
                 "out-of-bounds", a.instruction,
-                f"uses {a.size} bytes at byte {address} of shared memory, of which the block has {self.shared_size}",
+                f"uses {a.size} bytes at byte {address} of shared memory, of which the block has "
+                f"{self.shared_size}",
                 position=position, address=address, array="shared", count=count,
             )  # fmt: skip
         if crooked is not None:
             count, position, _, address = crooked
             self.add_finding(
-                "misaligned", a.instruction, f"uses {a.size} bytes at byte {address} of shared memory, no multiple of it",
+                "misaligned", a.instruction,
+                f"uses {a.size} bytes at byte {address} of shared memory, no multiple of it",
                 position=position, address=address, array="shared", count=count,
             )  # fmt: skip
 
@@ -229,7 +241,10 @@ class State:
             elif kind == "uninitialised-shared":
                 message = f"reads byte {address - base} of shared {name}, which no thread has written"
             elif kind == "copy-not-waited":
-                message = f"uses byte {address - base} of shared {name} while an asynchronous copy to it is under way"
+                message = (
+                    f"uses byte {address - base} of shared {name} while an asynchronous copy to "
+                    f"it is under way"
+                )
             else:
                 message = f"{verb} byte {address - base} of shared {name}, which another thread {theirs} "
                 message += "with no barrier in between"

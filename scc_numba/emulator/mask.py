@@ -1,4 +1,5 @@
-"""Which threads of a batch take part: a boolean array of shape (blocks | 1, warps | 1, 32 | 1), with its counts.
+"""Which threads of a batch take part: a boolean array of shape (blocks | 1, warps | 1, 32 | 1), with its
+counts.
 
 `None` stands for all threads wherever a mask is expected; it is by far the commonest case.
 """

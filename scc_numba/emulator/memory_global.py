@@ -43,7 +43,11 @@ class GlobalMemory(State):
         return known
 
     def _check_global(self, a: Access, addr: Any, M: Mask | None, mark: int) -> tuple[Any, tuple[int, ...]]:
-        """Count an access; returns element numbers laid out like the address, 0 where memory must not be touched."""
+        """Count an access; returns element numbers laid out like the address, 0 where memory must not
+        be touched.
+        """
+        if self.samples[a.number] is None:
+            self.samples[a.number] = ("global", addr, M, self.nb)
         if addr.ndim == 0:
             addr = addr.reshape(1, 1, 1)
         flat = np.ascontiguousarray(addr).reshape(-1)
@@ -51,7 +55,8 @@ class GlobalMemory(State):
         layout = M.layout if M is not None else (NO_MASK, 0, 0, 0)
         index = np.zeros(flat.size, np.int64)
         bad = ac.global_access(
-            flat, GLOBAL_WINDOW, *s, *layout, self.nb, self.nw, a.size, a.shift, self.spans(a), self.stats[a.number],
+            flat, GLOBAL_WINDOW, *s, *layout, self.nb, self.nw, a.size, a.shift, self.spans(a),
+            self.stats[a.number],
             self.touched, mark, self.defined, index, self.fault,
         )  # fmt: skip
         if bad:
@@ -89,13 +94,15 @@ class GlobalMemory(State):
             if value.ndim and value.shape != shape:
                 whole = np.broadcast_shapes(value.shape, shape)
                 if whole != shape:
-                    # Lanes share an address and disagree: only lanes that take part may write, the last one wins.
+                    # Lanes share an address and disagree: only lanes that take part may write, the last one
+                    # wins.
                     where = index if M is None else np.where(M.bits, index, 0)
                     value, where = np.broadcast_arrays(value, where)
             memory[where + j if j else where] = value
         memory[: 16 // a.item + a.count] = 0
 
-    # ------------------------------------------------------------------------------------ generic and constant
+    # ------------------------------------------------------------------------------------ generic and
+    # constant
 
     def _windows(self, addr: Any, M: Mask | None) -> list[tuple[int, Mask | None]]:
         """The address spaces a generic access touches, each with the threads that do."""
@@ -124,6 +131,7 @@ class GlobalMemory(State):
             return zero if a.count == 1 else [zero] * a.count
         result = parts[0][1]
         for mask, value in parts[1:]:
+            assert mask is not None
             if a.count == 1:
                 result = np.where(mask.bits, value, result)
             else:

@@ -25,7 +25,9 @@ class LocalMemory(State):
             )
 
     def _local_offset(self, a: Access, addr: Any, M: Mask | None) -> tuple[Any, Any]:
-        """Count and check; returns the offset, moved inside where it was not, and where that was (or False)."""
+        """Count and check; returns the offset, moved inside where it was not, and where that was (or
+        False).
+        """
         offset = addr & np.int64(OFFSET_MASK)
         if self.counters:
             three = addr if addr.ndim else addr.reshape(1, 1, 1)

@@ -1,7 +1,7 @@
 """Shared memory: one piece a block, a shadow of who used it last, and asynchronous copies into it.
 
-While all blocks of a batch do the same (same addresses, same masks), one block's shadow stands for all. The first
-access in which they differ gives each block its own.
+While all blocks of a batch do the same (same addresses, same masks), one block's shadow stands for all. The
+first access in which they differ gives each block its own.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ class SharedMemory(State):
     def _check_shared(
         self, a: Access, addr: Any, M: Mask | None, mode: int
     ) -> tuple[Any, tuple[int, ...], bool]:
-        """Count and check; returns element numbers, their shape, and whether they are the same in all blocks."""
+        """Count and check; returns element numbers, their shape, and whether they are the same in all
+        blocks.
+        """
+        if self.samples[a.number] is None:
+            self.samples[a.number] = ("shared", addr, M, self.nb)
         if addr.ndim == 0:
             addr = addr.reshape(1, 1, 1)
         flat = np.ascontiguousarray(addr).reshape(-1)
@@ -65,7 +69,8 @@ class SharedMemory(State):
             index.fill(self.shared_limit >> a.shift)
         size = self.shared_size
         bad = ac.shared_access(
-            flat, *s, *layout, self.nb, self.nw, a.size, a.shift, self.shared_limit, row, self.stats[a.number], index,
+            flat, *s, *layout, self.nb, self.nw, a.size, a.shift, size, self.shared_limit, row,
+            self.stats[a.number], index,
             self.fault,
         ) if size else self._no_shared(a, M)  # fmt: skip
         if bad:
@@ -75,7 +80,8 @@ class SharedMemory(State):
                 self._split_shadow()
             rows = self.shadow_rows
             bad = ac.shared_race(
-                index, *s, row, *layout, rows, self.nw, a.size, a.shift, self.shared_limit, self.program.grain, mode,
+                index, *s, row, *layout, rows, self.nw, a.size, a.shift, self.shared_limit,
+                self.program.grain, mode,
                 self.shadow, self.epochs, self.warp_epochs, self.fault,
             )  # fmt: skip
             if bad:

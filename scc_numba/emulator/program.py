@@ -11,8 +11,8 @@ import numpy as np
 from .control_flow import Block
 from .ptx import Instruction, Variable
 
-# Each address space is a window of the 64-bit address range: an address says by itself where it points, so generic
-# accesses need no conversion and `cvta` does nothing.
+# Each address space is a window of the 64-bit address range: an address says by itself where it points, so
+# generic accesses need no conversion and `cvta` does nothing.
 GLOBAL_WINDOW = 0x10 << 40
 SHARED_WINDOW = 0x20 << 40
 LOCAL_WINDOW = 0x30 << 40

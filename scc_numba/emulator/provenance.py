@@ -1,8 +1,8 @@
 """Finds, before anything runs, which pointer parameters each memory access can go through.
 
-A pointer enters by a kernel parameter and only passes through address arithmetic, so following the registers is
-enough. With it an access past the end of `x` is a fault of `x` even where it lands inside another array, counts go to
-the right array, and arrays that the kernel can write are known before it runs.
+A pointer enters by a kernel parameter and only passes through address arithmetic, so following the
+registers is enough. With it an access past the end of `x` is a fault of `x` even where it lands inside
+another array, counts go to the right array, and arrays that the kernel can write are known before it runs.
 """
 
 from __future__ import annotations

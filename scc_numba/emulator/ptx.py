@@ -1,8 +1,9 @@
 """Reads PTX text into functions, instructions and symbols; decides nothing about what they mean.
 
-Only the grammar is here. The reader knows the shapes that Numba's compilers and inline assembly produce: directives,
-labels, guarded instructions, nested register scopes, vector operands in braces and calls over several lines.
-Everything carries the PTX line it came from, and every instruction the Python line that `.loc` gives it.
+Only the grammar is here. The reader knows the shapes that Numba's compilers and inline assembly produce:
+directives, labels, guarded instructions, nested register scopes, vector operands in braces and calls over
+several lines. Everything carries the PTX line it came from, and every instruction the Python line that
+`.loc` gives it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from .errors import PtxError
 
 # PTX register and memory types -> NumPy dtype letters. Untyped bits (.b32) are read as signed integers.
 SIZES = {
-    "pred": 1, "b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "f16": 2, "bf16": 2, "b32": 4, "u32": 4,
-    "s32": 4, "f32": 4, "f16x2": 4, "bf16x2": 4, "tf32": 4, "b64": 8, "u64": 8, "s64": 8, "f64": 8, "b128": 16,
+    "pred": 1, "b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "f16": 2, "bf16": 2, "b32": 4,
+    "u32": 4,
+    "s32": 4, "f32": 4, "f16x2": 4, "bf16x2": 4, "tf32": 4, "b64": 8, "u64": 8, "s64": 8, "f64": 8,
+    "b128": 16,
 }  # fmt: skip
 
 
@@ -106,8 +109,10 @@ _VARIABLE = re.compile(
     r"(?:\s*=\s*(?P<init>\{[^}]*\}|[^;]+))?\s*;?\s*$",
     re.S,
 )
-_PARAM = re.compile(r"\.param\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+(?:\.ptr\S*\s+(?:\.\w+\s+)*(?:\.align\s+\d+\s+)?)?([\w$%]+)"
-                    r"(?:\s*\[(\d+)\])?")  # fmt: skip
+_PARAM = re.compile(
+    r"\.param\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+"
+    r"(?:\.ptr\S*\s+(?:\.\w+\s+)*(?:\.align\s+\d+\s+)?)?([\w$%]+)(?:\s*\[(\d+)\])?"
+)
 
 
 class _Text:
@@ -325,7 +330,9 @@ def _visible_line(line: int, file: int, call_line: int, call_file: int, source: 
 
 
 def _scope_labels(function: Function, start: int, scope: int) -> None:
-    """Labels inside a nested scope are local to it: two copies of one inline assembly may both say `again:`."""
+    """Labels inside a nested scope are local to it: two copies of one inline assembly may both say
+    `again:`.
+    """
     inside = {x.name for x in function.body[start:] if isinstance(x, Label) and not x.name.startswith("$")}
     if not inside:
         return

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import access as ac
 from .findings import Finding
+from .program import OFFSET_MASK
 
 
 @dataclass
@@ -53,7 +54,8 @@ class AtomicTraffic(Traffic):
 
     Attributes:
         operations: atomic updates, one a thread.
-        queue: updates that had to run one after the other within a warp, summed (equals requests without contention).
+        queue: updates that had to run one after the other within a warp, summed (equals requests without
+            contention).
         worst_contention: updates of the address that most threads updated, over the whole launch.
     """
 
@@ -107,9 +109,30 @@ class ArrayTraffic:
     unique_store_sectors: int = 0
 
 
+@dataclass
+class Sample:
+    """The addresses of one memory instruction, the first time it ran.
+
+    Attributes:
+        space: "global" or "shared".
+        mode: 0 load, 1 store, 2 atomic.
+        size: bytes a lane.
+        addresses: (warps, 32) byte offsets in global memory or in the block's shared memory.
+        active: (warps, 32) lanes that took part.
+    """
+
+    space: str
+    mode: int
+    size: int
+    addresses: Any
+    active: Any
+
+
 _PLACES = {
-    ("global", ac.LOAD): "global_load", ("global", ac.STORE): "global_store", ("generic", ac.LOAD): "global_load",
-    ("generic", ac.STORE): "global_store", ("shared", ac.LOAD): "shared_load", ("shared", ac.STORE): "shared_store",
+    ("global", ac.LOAD): "global_load", ("global", ac.STORE): "global_store",
+    ("generic", ac.LOAD): "global_load",
+    ("generic", ac.STORE): "global_store", ("shared", ac.LOAD): "shared_load",
+    ("shared", ac.STORE): "shared_store",
     ("local", ac.LOAD): "local_load", ("local", ac.STORE): "local_store",
 }  # fmt: skip
 
@@ -246,8 +269,9 @@ class Report:
     def l2(self) -> dict[str, Any]:
         """A model of the second-level cache.
 
-        While everything touched fits the target's L2, each sector comes from DRAM once: then `dram_sectors` is the
-        count of unique sectors. Where it does not fit, no better bound than "between once and every request" is given.
+        While everything touched fits the target's L2, each sector comes from DRAM once: then `dram_sectors`
+        is the count of unique sectors. Where it does not fit, no better bound than "between once and every
+        request" is given.
         """
         touched = self.unique_sectors
         fits = touched * 32 <= self._l2_bytes
@@ -312,15 +336,44 @@ class Report:
             line.source = _source_line(file, number)
         return [found[k] for k in sorted(found)]
 
+    def samples(self, line: int) -> list[Sample]:
+        """The memory instructions of a line that ran, each with the addresses of its first execution."""
+        m = self._machine
+        out = []
+        for a in m.program.accesses:
+            kept = m.samples[a.number]
+            if kept is None or a.instruction.line != line:
+                continue
+            space, address, mask, blocks = kept
+            shape = (blocks, m.nw, 32)
+            offset = np.broadcast_to(address, shape) & np.int64(OFFSET_MASK)
+            active = np.broadcast_to(True if mask is None else mask.bits, shape)
+            out.append(Sample(space, a.mode, a.size, offset.reshape(-1, 32), active.reshape(-1, 32)))
+        return out
+
+    def plot_access(self, line: int, warp: int = 0, access: int = 0, ax: Any = None) -> Any:
+        """Draw which lane of a warp touches which sector or bank, see `plots.plot_access`."""
+        from .plots import plot_access
+
+        return plot_access(self, line, warp, access, ax)
+
+    def plot_lines(self, count: str = "instructions", top: int = 12, ax: Any = None) -> Any:
+        """A bar a source line, see `plots.plot_lines`."""
+        from .plots import plot_lines
+
+        return plot_lines(self, count, top, ax)
+
     def to_json(self) -> dict[str, Any]:
         """Everything as plain dictionaries and lists."""
         traffic = (
-            "global_load", "global_store", "shared_load", "shared_store", "local_load", "local_store", "atomics",
+            "global_load", "global_store", "shared_load", "shared_store", "local_load", "local_store",
+            "atomics",
         )  # fmt: skip
         return {
             "kernel": self.kernel, "target": self.target, "grid": list(self.grid), "block": list(self.block),
             "instructions": self.instructions, "thread_instructions": self.thread_instructions,
-            "instruction_classes": self.instruction_classes, "active_lanes": self.active_lanes, "flops": self.flops,
+            "instruction_classes": self.instruction_classes, "active_lanes": self.active_lanes,
+            "flops": self.flops,
             "barriers": self.barriers, "divergent_branches": self.divergent_branches,
             "unique_sectors": self.unique_sectors, "l2": self.l2,
             **{name: asdict(getattr(self, name)) for name in traffic},
@@ -342,7 +395,8 @@ class Report:
 
     def __repr__(self) -> str:
         return (
-            f"<Report of {self.kernel}: {self.instructions:,} instructions, {self.global_load.sectors:,} sectors loaded, "
+            f"<Report of {self.kernel}: {self.instructions:,} instructions, {self.global_load.sectors:,} "
+            f"sectors loaded, "
             f"{self.global_store.sectors:,} stored, {len(self.findings)} finding(s)>"
         )
 

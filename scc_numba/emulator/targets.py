@@ -1,7 +1,7 @@
 """What each GPU generation allows and holds.
 
-Sources: NVIDIA CUDA C++ Programming Guide, "Compute Capabilities" (threads, registers and shared memory a block); L2
-sizes from the data sheets of the largest chip sold of each generation.
+Sources: NVIDIA CUDA C++ Programming Guide, "Compute Capabilities" (threads, registers and shared memory a
+block); L2 sizes from the data sheets of the largest chip sold of each generation.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """mma.sync: a warp multiplies two small matrices that are spread over its lanes' registers.
 
-Fragment layouts are those of the PTX manual (section "Matrix multiply-accumulate operation using mma"). Products are
-exact; their sum is taken in float64 and rounded once. Hardware sums in an undocumented order with fewer bits, so its
-last bits may differ. Operands in tf32 lose the 13 bits that the hardware ignores.
+Fragment layouts are those of the PTX manual (section "Matrix multiply-accumulate operation using mma").
+Products are exact; their sum is taken in float64 and rounded once. Hardware sums in an undocumented order
+with fewer bits, so its last bits may differ. Operands in tf32 lose the 13 bits that the hardware ignores.
 """
 
 from __future__ import annotations

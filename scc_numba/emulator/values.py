@@ -22,8 +22,9 @@ b1 = np.dtype(np.bool_)
 def settle(x: Value) -> Value:
     """Shrink a value that turns out to be the same along lanes, warps or blocks.
 
-    Quotients and shifted indices often are (the filter of a pixel, the row of an element); all that is computed from
-    them then costs one element a warp or less. Two probes reject the usual other case at once.
+    Quotients and shifted indices often are (the filter of a pixel, the row of an element); all that is
+    computed from them then costs one element a warp or less. Two probes reject the usual other case at
+    once.
     """
     if x.ndim == 0 or x.shape[2] == 1 or x[0, 0, 0] != x[0, 0, -1] or x[-1, -1, 0] != x[-1, -1, -1]:
         return x
@@ -42,7 +43,8 @@ def select(condition: Value, yes: Value, no: Value) -> Value:
     """selp: `yes` where the predicate holds."""
     if condition.ndim == 0:
         return yes if condition else no
-    # Corrections that no thread needs (the floor of a quotient, a negative index) would only make values bigger.
+    # Corrections that no thread needs (the floor of a quotient, a negative index) would only make values
+    # bigger.
     if not condition.any():
         return no
     if condition.all():
@@ -182,7 +184,7 @@ def reverse_bits(x: Value) -> Value:
 def permute_bytes(a: Value, b: Value, selector: Value) -> Value:
     """prmt, default mode: each selector nibble picks a byte of b:a, its top bit replicates the sign."""
     both = (b.astype(u8) << np.uint64(32)) | a.astype(u8)
-    out = np.uint32(0)
+    out: Value = np.uint32(0)
     for k in range(4):
         nibble = (selector >> np.uint32(4 * k)) & np.uint32(15)
         byte = ((both >> ((nibble & np.uint32(7)).astype(u8) * np.uint64(8))) & np.uint64(255)).astype(u4)
@@ -422,7 +424,9 @@ def _odd_single(r: Value, rest: Value) -> Value:
 
 
 def to_tf32(x: Value, mode: str = "rna") -> Value:
-    """float32 to tf32 (10 mantissa bits, kept in a float32): nearest, ties away (rna), ties even (rn) or towards zero."""
+    """float32 to tf32 (10 mantissa bits, kept in a float32): nearest, ties away (rna), ties even (rn)
+    or towards zero.
+    """
     bits = x.view(u4)
     if mode == "rna":
         r = (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)

@@ -1,7 +1,7 @@
 """Operations in which the lanes of a warp exchange values.
 
-Each names the lanes that must take part. Lanes that are named, alive and elsewhere make the operation divergent: on a
-GPU the result would be undefined or the warp would hang.
+Each names the lanes that must take part. Lanes that are named, alive and elsewhere make the operation
+divergent: on a GPU the result would be undefined or the warp would hang.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class WarpOperations(State):
                 self.add_finding(
                     "divergent-warp-operation", self.program.instructions[index],
                     f"reads lane {lane}, which does not take part", position=position,
-                    other=self.thread(position % (self.nw * 32) // 32 * 32 + lane), count=int(np.count_nonzero(absent)),
+                    other=self.thread(position % (self.nw * 32) // 32 * 32 + lane),
+                    count=int(np.count_nonzero(absent)),
                 )  # fmt: skip
         return np.take_along_axis(value, source, 2), valid
 
@@ -138,16 +139,74 @@ class WarpOperations(State):
             "max": info.min,
         }
         functions = {
-            "add": np.add, "or": np.bitwise_or, "xor": np.bitwise_xor, "and": np.bitwise_and, "min": np.minimum,
+            "add": np.add, "or": np.bitwise_or, "xor": np.bitwise_xor, "and": np.bitwise_and,
+            "min": np.minimum,
             "max": np.maximum,
         }  # fmt: skip
         held = np.where(active, value, value.dtype.type(neutral[operation]))
         return functions[operation].reduce(held, axis=2, keepdims=True, dtype=value.dtype)
 
-    def sync_warp(self, index: int, named: Any, M: Mask | None) -> None:
-        """bar.warp.sync: orders the memory accesses of the warp's lanes."""
-        active = self._members(index, named, M)
-        warps = active.any(axis=2)
-        if M is not None and M.bits.shape[0] > 1:
-            self._split_shadow() if getattr(self, "follow_shared", False) else None  # type: ignore[attr-defined]
+    def sync_warp(self, block: Any, named: Any, M: Mask | None, go: Any) -> None:
+        """bar.warp.sync: a warp goes on once all lanes it names, and that are alive, stand at some warp
+        barrier.
+
+        Not necessarily at the same one: compilers copy the instruction into both sides of a branch.
+        """
+        if M is None and self.base is None:
+            self._warps_passed(None)
+            go(block.next, None)
+            return
+        here = self._active(M)
+        standing = here
+        for held in self.held:
+            standing = standing | held[1]
+        lanes = (np.broadcast_to(named, here.shape)[..., None] >> np.arange(32, dtype=np.uint32)) & np.uint32(
+            1
+        )
+        wanted = (lanes.astype(bool) & here[..., None]).any(axis=2) & self.alive
+        ready = ~(wanted & ~standing).any(axis=2, keepdims=True)
+        passed = here & ready
+        rest = here & ~ready
+        if passed.any():
+            warps = passed.any(axis=2)
+            released = []
+            for held in self.held:
+                with_us = held[1] & warps[..., None]
+                if with_us.any():
+                    released.append((held[0], with_us))
+                    held[1] = held[1] & ~warps[..., None]
+            self.held = [h for h in self.held if h[1].any()]
+            self._warps_passed(warps)
+            go(block.next, M if not rest.any() else Mask(passed, self.nb, self.nw))
+            for other, bits in released:
+                go(other.next, Mask(np.ascontiguousarray(bits), self.nb, self.nw))
+        if rest.any():
+            self.held.append([block, rest])
+
+    def _warps_passed(self, warps: Any) -> None:
+        if warps is None:
+            self.warp_epochs += 1
+            return
+        if self.nb > 1 and not (warps == warps[:1]).all() and getattr(self, "follow_shared", False):
+            self._split_shadow()  # type: ignore[attr-defined]
         self.warp_epochs += warps
+
+    def give_up_warps(self, go: Any) -> None:
+        """Nobody else can run: lanes that a warp barrier waits for will not come."""
+        for block, bits in self.held:
+            if self.checks:
+                here = _pack(bits)[..., 0]
+                b, w = (int(v[0]) for v in np.nonzero(here))
+                exists = np.broadcast_to(True if self.base is None else self.base.bits, bits.shape)
+                absent = int(_pack(exists)[b, w, 0]) & ~int(here[b, w])
+                lane = int(np.flatnonzero(bits[b, w])[0])
+                other = self.thread(w * 32 + (absent & -absent).bit_length() - 1) if absent else None
+                self.add_finding(
+                    "divergent-warp-operation", block.instructions[-1],
+                    f"waits for lanes {absent:#010x}, which never reach a warp barrier",
+                    position=(b * self.nw + w) * 32 + lane, other=other, count=int(np.count_nonzero(here)),
+                )  # fmt: skip
+        held, self.held = self.held, []
+        for block, bits in held:
+            self._warps_passed(bits.any(axis=2))
+            go(block.next, Mask(np.ascontiguousarray(bits), self.nb, self.nw))

@@ -66,7 +66,8 @@ def wrap(v, kind):
 
 def edges(kind):
     bits = 8 * size_of(kind)
-    values = {0, 1, 2, 3, 7, 31, 32, 33, 63, 64, 100, 255, (1 << bits) - 1, 1 << (bits - 1), (1 << (bits - 1)) - 1,
+    values = {0, 1, 2, 3, 7, 31, 32, 33, 63, 64, 100, 255, (1 << bits) - 1, 1 << (bits - 1),
+    (1 << (bits - 1)) - 1,
               0x5A5A5A5A5A5A5A5A, -7, -1000003}  # fmt: skip
     return np.array(sorted({wrap(v, kind) for v in values}), f"{'i' if kind[0] == 's' else 'u'}{bits // 8}")
 
@@ -102,7 +103,9 @@ def test_integer_operations(op, kind):
 @pytest.mark.parametrize("op", ["shl", "shr"])
 def test_shifts_clamp_at_the_width(op, kind):
     bits = 8 * size_of(kind)
-    a, n = cross(edges(kind), np.array([0, 1, 5, 15, 16, 31, 32, 33, 63, 64, 65, 2**31, 2**32 - 1], np.uint32))
+    a, n = cross(
+        edges(kind), np.array([0, 1, 5, 15, 16, 31, 32, 33, 63, 64, 65, 2**31, 2**32 - 1], np.uint32)
+    )
     got = run(f"{op}.{kind if op == 'shr' else f'b{bits}'}", kind, (kind, "u32"), a, n)
     want = []
     for x, y in zip(a.tolist(), n.tolist(), strict=True):
@@ -153,7 +156,15 @@ def test_bit_fields(kind):
         want.append(wrap(value, kind))
     assert got.tolist() == want
     base = np.resize(edges(f"u{bits}"), len(a))
-    got = run(f"bfi.b{bits}", f"u{bits}", (f"b{bits}", f"b{bits}", "u32", "u32"), a.view(f"u{bits // 8}"), base, p, n)
+    got = run(
+        f"bfi.b{bits}",
+        f"u{bits}",
+        (f"b{bits}", f"b{bits}", "u32", "u32"),
+        a.view(f"u{bits // 8}"),
+        base,
+        p,
+        n,
+    )
     want = []
     for x, y, pos, length in zip(a.tolist(), base.tolist(), p.tolist(), n.tolist(), strict=True):
         for i in range(length):
@@ -194,11 +205,15 @@ def test_prmt_and_lop3_and_shf():
 # ------------------------------------------------------------------------------------------ floats
 
 F32 = np.array(
-    [0.0, -0.0, 1.0, -1.0, 1.5, 3.0, 1e-45, -1e-45, 1.1754944e-38, 1.1754942e-38, 3.4028235e38, -3.4028235e38, 1e38,
-     np.inf, -np.inf, np.nan, 0.1, 16777217.0, 8388609.0, 1 + 2**-23, 1 - 2**-24, 2**-126 * 1.5, 65504.0, 65520.0, 2**-25],
+    [0.0, -0.0, 1.0, -1.0, 1.5, 3.0, 1e-45, -1e-45, 1.1754944e-38, 1.1754942e-38, 3.4028235e38,
+    -3.4028235e38, 1e38,
+     np.inf, -np.inf, np.nan, 0.1, 16777217.0, 8388609.0, 1 + 2**-23, 1 - 2**-24, 2**-126 * 1.5, 65504.0,
+     65520.0, 2**-25],
     np.float32,
 )  # fmt: skip
-F64 = np.array([0.0, -0.0, 1.0, -1.5, 5e-324, -5e-324, 2.2e-308, 1.7e308, np.inf, -np.inf, np.nan, 0.1, 1 + 2**-52, 3.0])
+F64 = np.array(
+    [0.0, -0.0, 1.0, -1.5, 5e-324, -5e-324, 2.2e-308, 1.7e308, np.inf, -np.inf, np.nan, 0.1, 1 + 2**-52, 3.0]
+)
 
 
 def same(got, want):
@@ -240,7 +255,8 @@ def test_comparisons_with_nan(kind):
     a, b = cross(*([F32 if kind == "f32" else F64] * 2))
     nan = np.isnan(a) | np.isnan(b)
     table = {"eq": a == b, "ne": (a != b) & ~nan, "lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b,
-             "equ": (a == b) | nan, "neu": a != b, "ltu": (a < b) | nan, "leu": (a <= b) | nan, "gtu": (a > b) | nan,
+             "equ": (a == b) | nan, "neu": a != b, "ltu": (a < b) | nan, "leu": (a <= b) | nan,
+             "gtu": (a > b) | nan,
              "geu": (a >= b) | nan, "num": ~nan, "nan": nan}  # fmt: skip
     for c, want in table.items():
         assert (run(f"setp.{c}.{kind}", "u32", (kind, kind), a, b) == want).all(), c
@@ -274,14 +290,18 @@ def round_to(value, bits, low, mode="rn"):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(*[st.floats(width=32, min_value=-1e6, max_value=1e6)] * 3), min_size=1, max_size=64))
+@given(
+    st.lists(st.tuples(*[st.floats(width=32, min_value=-1e6, max_value=1e6)] * 3), min_size=1, max_size=64)
+)
 def test_fma_rounds_once_float32(triples):
     # Half of the cases are forced near ties, where rounding twice shows.
     ties = [(1 + 2**-12, 1 + 2**-12, float(np.float32(2.0**-60))), (1 + 2**-23, 1 - 2**-23, 2.0**-70)]
     a, b, c = (np.array(v, np.float32) for v in zip(*(triples + ties), strict=True))
     for mode in ("rn", "rm", "rp", "rz"):
         got = run(f"fma.{mode}.f32", "f32", ("f32",) * 3, a, b, c)
-        want = [round_to(exact(x) * exact(y) + exact(z), 24, -149, mode) for x, y, z in zip(a, b, c, strict=True)]
+        want = [
+            round_to(exact(x) * exact(y) + exact(z), 24, -149, mode) for x, y, z in zip(a, b, c, strict=True)
+        ]
         assert [exact(g) for g in got] == want, mode
 
 
@@ -330,7 +350,9 @@ def test_ftz_and_sat():
 def test_float_to_integer(kind, mode):
     bits = 8 * size_of(kind)
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if kind[0] == "s" else (0, 2**bits - 1)
-    values = np.concatenate([F64, [0.5, 1.5, 2.5, -0.5, -2.5, 126.5, 127.5, 255.5, 2.0**31, 2.0**32 - 0.5, 2.0**63, 2.0**64]])
+    values = np.concatenate(
+        [F64, [0.5, 1.5, 2.5, -0.5, -2.5, 126.5, 127.5, 255.5, 2.0**31, 2.0**32 - 0.5, 2.0**63, 2.0**64]]
+    )
     rounding = {"rni": round, "rzi": math.trunc, "rmi": math.floor, "rpi": math.ceil}[mode]
     want = []
     for v in values.tolist():

@@ -1,4 +1,5 @@
-"""Kernels drawn from a grammar: the compiled kernel in the emulator equals a thread-by-thread interpretation."""
+"""Kernels drawn from a grammar: the compiled kernel in the emulator equals a thread-by-thread
+interpretation."""
 
 import linecache
 
@@ -35,8 +36,12 @@ expression = st.recursive(
     leaf,
     lambda inner: st.one_of(
         st.tuples(st.sampled_from(list(OPERATORS)), inner, inner),
-        st.tuples(st.sampled_from(["//", "%"]), inner, st.sampled_from([("const", n) for n in (1, 2, 3, 8, 1000)])),
-        st.tuples(st.sampled_from([">>", "<<"]), inner, st.sampled_from([("const", n) for n in (0, 1, 5, 33, 63)])),
+        st.tuples(
+            st.sampled_from(["//", "%"]), inner, st.sampled_from([("const", n) for n in (1, 2, 3, 8, 1000)])
+        ),
+        st.tuples(
+            st.sampled_from([">>", "<<"]), inner, st.sampled_from([("const", n) for n in (0, 1, 5, 33, 63)])
+        ),
         st.tuples(st.sampled_from(["min", "max"]), inner, inner),
     ),
     max_leaves=5,
@@ -48,14 +53,21 @@ count = st.tuples(st.just("atomic"), expression, expression)
 local = st.recursive(
     st.one_of(assign, assign, load, count),
     lambda inner: st.one_of(
-        st.tuples(st.just("if"), condition, st.lists(inner, min_size=1, max_size=2), st.lists(inner, max_size=2)),
+        st.tuples(
+            st.just("if"), condition, st.lists(inner, min_size=1, max_size=2), st.lists(inner, max_size=2)
+        ),
         st.tuples(st.just("for"), expression, st.lists(inner, min_size=1, max_size=2), st.none() | condition),
     ),
     max_leaves=5,
 )
 together = st.one_of(
     st.tuples(st.just("shared"), st.sampled_from(NAMES), st.sampled_from(NAMES), st.integers(0, 63)),
-    st.tuples(st.just("shuffle"), st.sampled_from(NAMES), st.sampled_from(["xor", "up", "down", "idx"]), st.integers(0, 31)),
+    st.tuples(
+        st.just("shuffle"),
+        st.sampled_from(NAMES),
+        st.sampled_from(["xor", "up", "down", "idx"]),
+        st.integers(0, 31),
+    ),
     st.tuples(st.just("ballot"), st.sampled_from(NAMES), condition),
     st.tuples(st.just("count"), st.sampled_from(NAMES), condition),
 )
@@ -73,15 +85,17 @@ def text(e):
 
 
 def comparison(c):
-    op, l, r = c
+    op, left, right = c
     if op.endswith("s"):
-        return f"int64({text(l)}) {op[0]} int64({text(r)})"
-    return f"{text(l)} {op} {text(r)}"
+        return f"int64({text(left)}) {op[0]} int64({text(right)})"
+    return f"{text(left)} {op} {text(right)}"
 
 
 def source(program, threads):
-    lines = ["def kernel(x, out, acc):", f"    s = cuda.shared.array({threads}, uint64)", "    t = cuda.threadIdx.x",
-             "    i = cuda.grid(1)", "    s[t] = uint64(0)", "    a = x[i]", "    b = uint64(t) * uint64(7)", "    c = uint64(i)"]  # fmt: skip
+    lines = ["def kernel(x, out, acc):", f"    s = cuda.shared.array({threads}, uint64)",
+    "    t = cuda.threadIdx.x",
+             "    i = cuda.grid(1)", "    s[t] = uint64(0)", "    a = x[i]", "    b = uint64(t) * uint64(7)",
+             "    c = uint64(i)"]  # fmt: skip
     counter = [0]
 
     def write(statement, indent):
@@ -115,12 +129,23 @@ def source(program, threads):
                           f"{pad}{target} = s[(t + {shift}) % {threads}]"])  # fmt: skip
         elif kind == "shuffle":
             _, target, mode, n = statement
-            name = {"xor": "shfl_xor_sync", "up": "shfl_up_sync", "down": "shfl_down_sync", "idx": "shfl_sync"}[mode]
+            name = {
+                "xor": "shfl_xor_sync",
+                "up": "shfl_up_sync",
+                "down": "shfl_down_sync",
+                "idx": "shfl_sync",
+            }[mode]
             lines.append(f"{pad}{target} = uint64(cuda.{name}(0xFFFFFFFF, int64({target}), {n}))")
         elif kind == "ballot":
-            lines.append(f"{pad}{statement[1]} = uint64(uint32(cuda.ballot_sync(0xFFFFFFFF, {comparison(statement[2])})))")
+            lines.append(
+                f"{pad}{statement[1]} = uint64(uint32(cuda.ballot_sync(0xFFFFFFFF, "
+                f"{comparison(statement[2])})))"
+            )
         else:
-            lines.append(f"{pad}{statement[1]} = uint64(cuda.syncthreads_count(1 if {comparison(statement[2])} else 0))")
+            lines.append(
+                f"{pad}{statement[1]} = uint64(cuda.syncthreads_count(1 if {comparison(statement[2])} "
+                f"else 0))"
+            )
 
     for statement in program:
         write(statement, 1)
@@ -148,8 +173,8 @@ def value(e, v):
 
 
 def holds(c, v):
-    op, l, r = c
-    x, y = value(l, v), value(r, v)
+    op, left, right = c
+    x, y = value(left, v), value(right, v)
     if op.endswith("s"):
         op, x, y = op[0], signed(x), signed(y)
     return {"<": x < y, "<=": x <= y, "==": x == y, "!=": x != y, ">": x > y}[op]
@@ -178,7 +203,9 @@ def one(statement, v, x, acc):
 def interpret(program, x, blocks, threads):
     out, acc = [], [0] * 8
     for block in range(blocks):
-        states = [{"a": int(x[block * threads + t]), "b": t * 7, "c": block * threads + t} for t in range(threads)]
+        states = [
+            {"a": int(x[block * threads + t]), "b": t * 7, "c": block * threads + t} for t in range(threads)
+        ]
         for statement in program:
             kind = statement[0]
             if kind == "shared":

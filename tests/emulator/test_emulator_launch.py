@@ -1,0 +1,359 @@
+"""What launch takes and refuses, the frontends, and the cache."""
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from numba import cuda, float32, types
+
+from scc_numba.emulator import (
+    ArgumentError,
+    LaunchError,
+    PtxError,
+    PtxKernel,
+    StepLimitExceeded,
+    cache,
+    launch,
+)
+
+
+def scale(x, factor):
+    i = cuda.grid(1)
+    if i < x.shape[0]:
+        x[i] *= factor
+
+
+# ---------------------------------------------------------------------------------------- shapes and
+# arguments
+
+
+@pytest.mark.parametrize(("grid", "block"), [
+    (0, 32), (1, 0), ((1, 2, 3, 4), 32), (1, ()), (1.5, 32), ((1, 65536), 32), (1, (1, 1, 65)), (1, 2048),
+    (True, 32),
+    (2**31, 32), ("1", 32), (-1, 32),
+])  # fmt: skip
+def test_impossible_shapes_are_refused(grid, block):
+    x = np.ones(4, "f4")
+    with pytest.raises(LaunchError, match=r"grid=|block="):
+        launch(scale, grid, block, (x, 2.0))
+    assert x.tolist() == [1] * 4
+
+
+def test_bad_arguments_are_refused_before_anything_runs():
+    x = np.ones(4, "f4")
+    cases = [
+        ((x,), "takes 2 arguments"), ((x, 1.0, 2), "takes 2 arguments"), ((x, "2"), "factor is a str"),
+        ((x, None), "factor is a NoneType"), (([1, 2], 2.0), "x is a list"),
+        ((x.astype(object), 2.0), "Python objects"),
+        ((x, 2**70), "does not fit"),
+    ]  # fmt: skip
+    for args, message in cases:
+        with pytest.raises(ArgumentError, match=message):
+            launch(scale, 1, 32, args)
+    locked = x.copy()
+    locked.flags.writeable = False
+    with pytest.raises(ArgumentError, match="x is read-only"):
+        launch(scale, 1, 32, (locked, 2.0))
+    with pytest.raises(ArgumentError, match="must be a tuple"):
+        launch(scale, 1, 32, x)
+    with pytest.raises(LaunchError, match="sm_12345"):
+        launch(scale, 1, 32, (x, 2.0), target="sm_12345")
+    with pytest.raises(LaunchError, match="shared_bytes=-1"):
+        launch(scale, 1, 32, (x, 2.0), shared_bytes=-1)
+    with pytest.raises(ArgumentError, match="must be a function"):
+        launch(3, 1, 32, (x,))
+    with pytest.raises(ArgumentError, match="signature"):
+        launch(".version 8.0", 1, 32, (x,))
+    assert x.tolist() == [1] * 4
+
+
+def test_signature_mismatches_name_argument_and_rule():
+    x = np.ones((4, 4), "f4")
+    flat = "void(float32[::1], float32)"
+    for args, message in (
+        ((x, 2.0), "x has 2 dimensions"), ((x[0].astype("f8"), 2.0), "x has dtype float64"),
+        ((x[:, 0], 2.0), "x is not C-contiguous"), ((3, 2.0), "x is a int"),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=message):
+            launch(scale, 1, 32, args, signature=flat)
+    narrow = "void(float32[::1], int8)"
+    with pytest.raises(ArgumentError, match="factor=300 does not fit int8"):
+        launch(scale, 1, 32, (x[0], 300), signature=narrow)
+    with pytest.raises(ArgumentError, match="whole number"):
+        launch(scale, 1, 32, (x[0], 2.5), signature=narrow)
+
+
+def test_read_only_inputs_are_fine():
+    def copy(a, b):
+        b[cuda.grid(1)] = a[cuda.grid(1)]
+
+    a, b = np.arange(32.0), np.zeros(32)
+    a.flags.writeable = False
+    launch(copy, 1, 32, (a, b), strict=True)
+    assert (a == b).all()
+
+
+def test_layouts_and_kinds_of_scalars():
+    def weave(a, b, c, out):
+        i, j = cuda.grid(2)
+        if i < out.shape[0] and j < out.shape[1]:
+            out[i, j] = a[i, j] * b + c[0] - c[1]
+
+    base = np.arange(96, dtype="f8").reshape(8, 12)
+    for a in (base, np.asfortranarray(base), base[::2, ::3], base[:, ::-1], base.T):
+        out = np.zeros(a.shape, order="F" if a.flags.f_contiguous else "C")
+        for b in (3, True, np.float32(1.5), np.int16(-2), 2.5, np.uint8(7)):
+            launch(weave, (1, 1), (16, 16), (a, b, (4, 1), out), strict=True)
+            assert (out == a * b + 3).all()
+
+
+def test_views_that_overlap_share_memory():
+    def shift(a, b):
+        i = cuda.grid(1)
+        v = a[i]
+        cuda.syncthreads()
+        b[i] = v
+
+    whole = np.arange(40, dtype="f4")
+    launch(shift, 1, 32, (whole[:32], whole[8:]))
+    assert whole.tolist() == [*range(8), *range(32)]
+
+
+def test_an_empty_array_and_a_large_grid():
+    x = np.zeros(0, "f4")
+    launch(scale, 3, 32, (x, 2.0), strict=True)
+    x = np.ones(100_000, "f4")
+    report = launch(scale, -(-x.size // 96), 96, (x, 2.0), strict=True)
+    assert (x == 2).all()
+    assert report.arrays["x"].load.lanes == x.size
+
+
+def test_pointers_are_given_arrays():
+    def add(a, b, n):
+        i = cuda.grid(1)
+        if i < n:
+            b[i] += a[i]
+
+    pointer = types.CPointer(types.float32)
+    a, b = np.arange(40, dtype="f4"), np.ones(40, "f4")
+    signature = (pointer, pointer, types.uint32)
+    report = launch(add, 2, 32, (a, b, 40), signature=signature, strict=True)
+    assert b.tolist() == [1.0 + i for i in range(40)]
+    assert report.arrays["a"].load.lanes == 40
+    report = launch(add, 2, 32, (a, b[:30], 40), signature=signature)
+    assert [(f.array, f.count) for f in report.findings] == [("b", 20)]  # ten loads and ten stores
+    with pytest.raises(ArgumentError, match="not its address"):
+        launch(add, 2, 32, (a.ctypes.data, b, 40), signature=signature)
+
+
+def test_a_livelock_ends():
+    def wait(flag):
+        while cuda.atomic.add(flag, 0, 0) == 0:
+            pass
+
+    with pytest.raises(StepLimitExceeded, match="line"):
+        launch(wait, 1, 32, (np.zeros(1, "i4"),), max_steps=2000)
+
+
+def test_a_lock_within_a_warp_makes_progress():
+    def locked(m, total):
+        while cuda.atomic.cas(m, 0, 0, 1) != 0:
+            pass
+        total[0] += 1
+        cuda.threadfence()
+        cuda.atomic.exch(m, 0, 0)
+
+    m, total = np.zeros(1, "i4"), np.zeros(1, "i4")
+    assert not launch(locked, 2, 40, (m, total)).findings
+    assert total[0] == 80
+
+
+# ---------------------------------------------------------------------------------------- frontends
+
+
+@cuda.jit(device=True)
+def square(v):
+    return v * v
+
+
+@cuda.jit
+def squares(a, out):
+    i = cuda.grid(1)
+    if i < a.size:
+        out[i] = square(a[i])
+
+
+TABLE = np.array([3, 1, 4, 1, 5, 9, 2, 6], np.float32)
+
+
+def table(out):
+    t = cuda.const.array_like(TABLE)
+    i = cuda.grid(1)
+    out[i] = t[i % 8]
+
+
+def dynamic(a, out):
+    s = cuda.shared.array(0, float32)
+    t = cuda.threadIdx.x
+    s[t] = a[t]
+    cuda.syncthreads()
+    out[t] = s[cuda.blockDim.x - 1 - t]
+
+
+def whole_grid(a, b):
+    i = cuda.grid(1)
+    g = cuda.cg.this_grid()
+    b[i] = a[i] + 1
+    g.sync()
+    a[i] = b[a.size - 1 - i]
+
+
+def multiplier(k):
+    def kernel(x):
+        x[cuda.grid(1)] *= k
+
+    return kernel
+
+
+def test_dispatchers_device_functions_constants_and_grid_barriers():
+    a, out = np.arange(64, dtype="f4"), np.zeros(64, "f4")
+    launch(squares, 2, 32, (a, out), strict=True)
+    assert (out == a * a).all()
+    launch(table, 2, 32, (out,), strict=True)
+    assert (out == np.tile(TABLE, 8)).all()
+    launch(dynamic, 1, 64, (a, out), shared_bytes=256, strict=True)
+    assert (out == a[::-1]).all()
+    only = launch(dynamic, 1, 64, (a, out), shared_bytes=252).findings
+    assert {f.kind for f in only} == {"out-of-bounds"}
+    x, y = np.arange(96.0), np.zeros(96)
+    launch(whole_grid, 3, 32, (x, y), strict=True)
+    assert x.tolist() == [96.0 - i for i in range(96)]
+
+
+def test_two_kernels_of_one_factory_are_not_confused():
+    for k in (2, 3, 2.5):
+        x = np.ones(32)
+        launch(multiplier(k), 1, 32, (x,))
+        assert (x == k).all()
+
+
+def test_print(capfd):
+    def shout(a):
+        i = cuda.grid(1)
+        if i % 40 == 1:
+            print("thread", i, "has", a[i])
+
+    launch(shout, 2, 32, (np.arange(64, dtype="f4"),))
+    assert capfd.readouterr().out == "thread 1 has 1.000000\nthread 41 has 41.000000\n"
+
+
+def test_ptx_errors_carry_line_and_column():
+    good = ".version 8.0\n.target sm_90\n.visible .entry k(.param .u64 a)\n{\nret;\n}\n"
+    x = np.zeros(4)
+    launch(PtxKernel(good, ("pointer",)), 1, 1, (x,))
+    for text, message in (
+        (good.replace("ret;", "ret;\n  ???;"), "line 6, column 3"), ("nonsense", "line 1, column 1"),
+        (good.replace("}", ""), "line 7"), (good.replace("ret;", "bra nowhere;"), "nowhere"),
+        (good.replace("ret;", ".reg .f77 %x;"), "line 5, column 1: unknown register type .f77"),
+    ):  # fmt: skip
+        with pytest.raises(PtxError, match=message):
+            launch(PtxKernel(text, ("pointer",)), 1, 1, (x,))
+    with pytest.raises(PtxError, match="1 parameters, its signature makes 2"):
+        launch(PtxKernel(good, ("pointer", "i4")), 1, 1, (x, 3))
+
+
+def test_both_targets_give_the_same_counts():
+    a, out = np.arange(64, dtype="f4"), np.zeros(64, "f4")
+    old, new = (launch(squares, 2, 32, (a, out), target=t) for t in ("sm_80", "sm_90"))
+    assert old.global_load.sectors == new.global_load.sectors
+    assert old.target == "sm_80"
+
+
+# ---------------------------------------------------------------------------------------- cache
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    place = tmp_path / "cache"
+    monkeypatch.setenv("SCC_NUMBA_CACHE_DIR", str(place))
+    return place
+
+
+def test_entries_are_private_and_verified(folder):
+    kernel = multiplier(7)
+    x = np.ones(32)
+    launch(kernel, 1, 32, (x,))
+    (entry,) = folder.glob("*.ptx")
+    assert stat.S_IMODE(folder.stat().st_mode) & 0o022 == 0
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o600
+    key = entry.stem
+    text = cache.disk_get(key)
+    assert ".entry" in text
+    good = entry.read_text()
+    entry.write_text(good.replace("mul", "add"))  # tampered with
+    assert cache.disk_get(key) is None
+    entry.write_bytes(b"\xff\xfe broken")
+    assert cache.disk_get(key) is None
+    entry.write_text(good)
+    assert cache.disk_get(key) == text
+    entry.chmod(0o666)  # others could have written it
+    assert cache.disk_get(key) is None
+    entry.chmod(0o600)
+    folder.chmod(0o777)
+    assert cache.disk_get(key) is None
+    folder.chmod(0o700)
+    other = folder / f"{'0' * 64}.ptx"
+    other.symlink_to(entry)
+    assert cache.disk_get("0" * 64) is None
+    entry.write_text("garbage")
+    y = np.ones(32)
+    launch(
+        multiplier(7), 1, 32, (y,)
+    )  # a new function object: not in memory, and the entry on disk is broken
+    assert (y == 7).all()
+    assert ".entry" in cache.disk_get(key)  # rebuilt
+
+
+def test_the_key_sees_what_changes_the_code():
+    def key(f, sig=(types.float64[::1],), target="sm_90", options=None):
+        return cache.fingerprint(f, sig, target, options or {})
+
+    assert key(multiplier(2)) == key(multiplier(2))
+    different = [
+        key(multiplier(2)), key(multiplier(3)), key(multiplier(2.0)), key(multiplier(np.float32(2))),
+        key(multiplier(2), target="sm_80"), key(multiplier(2), options={"fastmath": True}),
+        key(multiplier(2), (types.float32[::1],)), key(multiplier(TABLE)), key(multiplier(TABLE + 1)),
+        key(multiplier((1, 2))), key(multiplier(square)),
+    ]  # fmt: skip
+    assert None not in different
+    assert len(set(different)) == len(different)
+    assert key(multiplier(object())) is None  # cannot be described: not cached
+
+
+def test_parallel_processes_share_the_cache(folder, tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(
+        textwrap.dedent("""
+        import numpy as np
+        from numba import cuda
+        from scc_numba.emulator import launch
+
+        def kernel(x):
+            x[cuda.grid(1)] += 5
+
+        x = np.zeros(64)
+        launch(kernel, 2, 32, (x,))
+        assert (x == 5).all()
+    """)
+    )
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    environment = {**os.environ, "PYTHONPATH": root}
+    running = [subprocess.Popen([sys.executable, str(script)], env=environment) for _ in range(2)]
+    assert [p.wait() for p in running] == [0, 0]
+    (entry,) = folder.glob("*.ptx")
+    assert cache.disk_get(entry.stem) is not None
+    assert not list(folder.glob("*.tmp"))

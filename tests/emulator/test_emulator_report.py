@@ -1,0 +1,231 @@
+"""Reports can be read, kept and drawn; unmodified programs run; the benchmark's kernels are right."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import matplotlib
+import numpy as np
+import pytest
+from numba import cuda, float32
+
+from scc_numba.emulator import bench, launch
+from scc_numba.emulator.show import compare
+
+matplotlib.use("agg")
+
+
+def transpose(a, b):
+    s = cuda.shared.array((32, 32), float32)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    for k in range(0, 32, 8):
+        s[y + k, x] = a[y + k, x]
+    cuda.syncthreads()
+    for k in range(0, 32, 8):
+        b[y + k, x] = s[x, y + k]
+    if x == 31:
+        b[y, x + 1000] = 1.0
+
+
+@pytest.fixture(scope="module")
+def report():
+    a = np.arange(1024, dtype="f4").reshape(32, 32)
+    return launch(transpose, 1, (32, 8), (a, np.zeros_like(a)))
+
+
+def line_of(report, text):
+    (line,) = [x.line for x in report.lines if text in x.source]
+    return line
+
+
+def test_show_prints_source_counts_and_findings(report):
+    out = io.StringIO()
+    report.show(out)
+    text = out.getvalue()
+    assert "b[y + k, x] = s[x, y + k]" in text
+    (row,) = [r for r in text.splitlines() if "s[x, y + k]" in r]
+    assert row.split()[-2:] == ["32", "1024"]  # requests and wavefronts of shared memory
+    assert "out-of-bounds: " in text
+    out = io.StringIO()
+    compare(report, report, out)
+    assert "shared wavefronts" in out.getvalue()
+
+
+def test_html_and_json(report):
+    page = report._repr_html_()
+    assert page.count("<tr>") > 8
+    assert "class='bar'" in page
+    assert "out-of-bounds" in page
+    assert "<script" not in page
+    data = json.loads(json.dumps(report.to_json()))
+    assert data["shared_load"]["wavefronts"] == 1024
+    assert data["arrays"]["a"]["load"]["sectors"] == 128
+    assert data["findings"][0]["array"] == "b"
+    assert sum(x["instructions"] for x in data["lines"]) == data["instructions"]
+
+
+def test_plots(report):
+    import matplotlib.pyplot as plt
+
+    line = line_of(report, "s[x, y + k]")
+    places = [report.samples(line)[k].space for k in range(len(report.samples(line)))]
+    ax = report.plot_access(line, 1, places.index("shared"))
+    assert "32 wavefronts" in ax.get_title()
+    assert ax.get_xlabel() == "bank"
+    assert len(set(ax.collections[0].get_offsets()[:, 0].tolist())) == 1  # one bank serves all lanes
+    ax = report.plot_access(line_of(report, "= a[y + k, x]"), 7)
+    assert "4 sectors" in ax.get_title()
+    ax = report.plot_lines("shared_wavefronts", top=3)
+    assert ax.patches[0].get_width() == 1024
+    for wrong in ({"line": 1}, {"line": line, "warp": 99}, {"line": line, "access": 50}):
+        with pytest.raises(ValueError, match=next(reversed(wrong))):
+            report.plot_access(**wrong)
+    with pytest.raises(ValueError, match="count="):
+        report.plot_lines("time")
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", bench.KERNELS)
+def test_the_benchmark_measures_kernels_that_are_right(name):
+    shape = (1, 16, 32)
+    C = shape[1]
+    G = C // 4
+    grid, block, args, result = bench.case(name, shape)
+    launch(bench.kernels()[name], grid, block, args, strict=True)
+    x, w = args[0].astype("f8"), args[1].astype("f8")
+    channel = (np.arange(C)[:, None] + np.arange(G)) % C
+    if name in ("naive", "tiled"):
+        want = np.einsum("nkgp,kg->nkp", x[:, channel], w)
+    elif name == "atomic dW":
+        want = np.einsum("nkgp,nkp->kg", x[:, channel], w)
+    else:
+        want = x.reshape(len(args[1]), -1).sum(1)
+    assert np.abs(args[result] - want).max() < 1e-4
+
+
+PROGRAM = """
+import sys, warnings
+import numpy as np
+from scc_numba.emulator import activate
+assert activate(), "no GPU works here, so the emulator must take over"
+assert activate()  # twice is once
+
+from numba import cuda, float32
+from numba.cuda.random import create_xoroshiro128p_states, xoroshiro128p_uniform_float32
+from numba.cuda import jit
+
+@cuda.jit
+def add(a, b, c):
+    i = cuda.grid(1)
+    if i < c.size:
+        c[i] = a[i] + b[i]
+
+a, b = cuda.to_device(np.arange(100.0)), cuda.to_device(np.ones(100))
+c = cuda.device_array_like(a)
+stream = cuda.stream()
+start, end = cuda.event(), cuda.event()
+start.record(stream)
+add[4, 32, stream](a, b, c)
+end.record(stream)
+cuda.synchronize()
+assert (c.copy_to_host() == np.arange(100.0) + 1).all()
+assert cuda.event_elapsed_time(start, end) > 0
+add.forall(100)(a, b, c[:50])
+
+@cuda.jit("void(float32[:], float32)")
+def scale(x, k):
+    i = cuda.grid(1)
+    if i < x.shape[0]:
+        x[i] *= k
+
+x = np.ones(10, np.float32)
+scale[1, 32](x, 3)
+assert (x == 3).all()
+
+@cuda.jit
+def monte_carlo(states, out, n):
+    i = cuda.grid(1)
+    inside = 0
+    for _ in range(n):
+        x = xoroshiro128p_uniform_float32(states, i)
+        y = xoroshiro128p_uniform_float32(states, i)
+        if x * x + y * y <= 1:
+            inside += 1
+    out[i] = 4.0 * inside / n
+
+states, out = create_xoroshiro128p_states(256, seed=1), np.zeros(256, np.float32)
+monte_carlo[4, 64](states, out, 100)
+assert abs(out.mean() - np.pi) < 0.05
+
+@jit
+def life(old, new):
+    y, x = cuda.grid(2)
+    h, w = old.shape
+    if y < h and x < w:
+        n = 0
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                if dy != 0 or dx != 0:
+                    n += old[(y + dy) % h, (x + dx) % w]
+        new[y, x] = 1 if n == 3 or (n == 2 and old[y, x]) else 0
+
+board = np.zeros((10, 12), np.int32)
+board[1, 2] = board[2, 3] = board[3, 1] = board[3, 2] = board[3, 3] = 1
+old, new = cuda.to_device(board), cuda.device_array_like(board)
+for _ in range(4):
+    life[(1, 1), (16, 16)](old, new)
+    old, new = new, old
+assert (old.copy_to_host() == np.roll(board, (1, 1), (0, 1))).all()
+
+TPB = 8
+
+@cuda.jit
+def matmul(A, B, C):
+    sA = cuda.shared.array((TPB, TPB), float32)
+    sB = cuda.shared.array((TPB, TPB), float32)
+    x, y = cuda.grid(2)
+    tx, ty = cuda.threadIdx.x, cuda.threadIdx.y
+    tmp = float32(0.0)
+    for i in range(cuda.gridDim.x):
+        sA[ty, tx] = 0
+        sB[ty, tx] = 0
+        if y < A.shape[0] and (tx + i * TPB) < A.shape[1]:
+            sA[ty, tx] = A[y, tx + i * TPB]
+        if x < B.shape[1] and (ty + i * TPB) < B.shape[0]:
+            sB[ty, tx] = B[ty + i * TPB, x]
+        cuda.syncthreads()
+        for j in range(TPB):
+            tmp += sA[ty, j] * sB[j, tx]
+        cuda.syncthreads()
+    if y < C.shape[0] and x < C.shape[1]:
+        C[y, x] = tmp
+
+A, B = np.random.rand(20, 13).astype(np.float32), np.random.rand(13, 17).astype(np.float32)
+C = cuda.device_array((20, 17), np.float32)
+matmul[(3, 3), (TPB, TPB)](A, B, C)
+assert np.allclose(C.copy_to_host(), A @ B)
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    fresh = cuda.device_array(100)
+    add[4, 32](fresh, b, c)
+assert any("uninitialised-global" in str(w.message) for w in caught), caught
+assert cuda.is_available()
+print("all well")
+"""
+
+
+def test_unmodified_programs_run(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(textwrap.dedent(PROGRAM))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    done = subprocess.run(
+        [sys.executable, "-W", "error::scc_numba.emulator.FindingWarning", str(script)],
+        env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True,
+    )  # fmt: skip
+    if "no GPU works here" in done.stderr:
+        pytest.skip("a GPU works here: nothing to take over")
+    assert done.stdout.strip().endswith("all well"), done.stderr
