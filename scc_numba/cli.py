@@ -154,7 +154,7 @@ def show_climb(result: Climb, photo_name: str) -> None:
     legend = ["error: largest distance from the float64 reference, in units of its bound (right: at most 1)"]
     legend += [f"{figure.short}: {figure.name}" for figure in figures]
     if figures:
-        legend.insert(2, "ratio: how many times less of it than the bottom rung")
+        legend.insert(2, f"ratio: how many {figures[0].gain} than the bottom rung")
     out.print("; ".join(legend) + ".", style="dim", highlight=False)
     out.print(HONESTY[result.backend.backend], style="dim", highlight=False)
 

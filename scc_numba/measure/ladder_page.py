@@ -57,10 +57,11 @@ def _ladder(op: str, steps: tuple[Step, ...]) -> dict[str, Any]:
     ratios = [step.ratio for step in steps if step.ratio is not None]
     bars = ""
     if len(ratios) == len(steps) and figures:
-        bars = svg(draw_ratios([step.rung.name for step in steps], ratios, figures[0].name))
+        bars = svg(draw_ratios([step.rung.name for step in steps], ratios, figures[0].gain))
     return {
         "title": TITLES[op],
         "metrics": [f"{f.name} ({f.unit})" if f.unit != "1" else f.name for f in figures],
+        "gain": figures[0].gain if figures else "",
         "bars": bars,
         "steps": [
             {

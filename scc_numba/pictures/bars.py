@@ -7,13 +7,13 @@ from matplotlib.figure import Figure
 from scc_numba.pictures.figure import ACCENT, INK, MUTED
 
 
-def draw_ratios(names: list[str], ratios: list[float], what: str) -> Figure:
+def draw_ratios(names: list[str], ratios: list[float], gain: str) -> Figure:
     """One horizontal bar a rung; 1 is the bottom rung.
 
     Args:
         names: the rungs, from the bottom up.
         ratios: how many times less each costs than the bottom rung.
-        what: the cost, "warp instructions".
+        gain: what a ratio says, "times fewer warp instructions".
     """
     figure = Figure(figsize=(6, 0.42 * len(names) + 0.7))
     axes = figure.subplots()
@@ -23,7 +23,7 @@ def draw_ratios(names: list[str], ratios: list[float], what: str) -> Figure:
     axes.axvline(1, color=MUTED, linewidth=0.8, linestyle=":")
     axes.invert_yaxis()
     axes.set_xlim(0, max([1.0, *ratios]) * 1.15)
-    axes.set_xlabel(f"how many times less {what} than the bottom rung", fontsize=9)
+    axes.set_xlabel(f"how many {gain} than the bottom rung", fontsize=9)
     axes.tick_params(labelsize=9, length=0)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -53,7 +53,7 @@ def test_photo_maps_and_bars_are_drawn():
     assert len(photo.axes[0].patches) == 2
     maps = draw_maps(np.random.default_rng(0).random((20, 4, 4)), "c")
     assert sum(bool(axes.images) for axes in maps.axes) == 16
-    bars = draw_ratios(["f0", "f1"], [1.0, 2.5], "warp instructions")
+    bars = draw_ratios(["f0", "f1"], [1.0, 2.5], "times fewer warp instructions")
     assert [patch.get_width() for patch in bars.axes[0].patches] == [1.0, 2.5]
     assert "warp instructions" in bars.axes[0].get_xlabel()
     for figure in (photo, maps, bars):
