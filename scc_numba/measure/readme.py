@@ -33,7 +33,7 @@ def fill(text: str, name: str, content: str) -> str:
 def ladder_table(rows: list[dict[str, str]]) -> str:
     """A Markdown table of all rungs from the rows of a ladder.csv."""
     metrics = list(dict.fromkeys(row["metric"] for row in rows if row["metric"]))
-    head = ["rung", "idea", "right", *metrics, f"times fewer {metrics[0]}"] if metrics else ["rung", "idea", "right"]
+    head = ["rung", "idea", "right", *metrics, *(f"times fewer {metric}" for metric in metrics[:1])]
     align = ["---", "---", "---"] + ["---:"] * (len(head) - 3)
     lines = [head, align]
     for op in OPS:

@@ -64,7 +64,10 @@ def main(path: str) -> None:
     from scc_reference import SlidingChannels
 
     channels = SlidingChannels(in_channels=12, out_channels=8, groups=3, overlap=0.5)
-    title = "Each filter reads G = 4 channels, at offsets j = 0 to 3;\nthe next starts S = 2 further on, and wraps around (orange)"
+    title = (
+        "Each filter reads G = 4 channels, at offsets j = 0 to 3;\n"
+        "the next starts S = 2 further on, and wraps around (orange)"
+    )
     picture = draw_windows(channels.channel_index, channels.in_channels, title)
     Path(path).write_text(svg(picture), encoding="utf-8")
 
