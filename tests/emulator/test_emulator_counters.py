@@ -265,3 +265,40 @@ def test_cost_per_line_adds_up():
     assert sum(line.global_load.sectors for line in report.lines) == report.global_load.sectors
     assert sum(a.load.sectors for a in report.arrays.values()) == report.global_load.sectors
     assert sum(report.instruction_classes.values()) == report.instructions
+
+
+OUT_OF_ORDER = """.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry k(.param .u64 trips, .param .u64 total)
+{
+.reg .b64 %rd<6>; .reg .b32 %r<8>; .reg .pred %p<4>;
+ld.param.u64 %rd1, [trips]; ld.param.u64 %rd2, [total];
+mov.u32 %r1, %tid.x; mul.wide.u32 %rd3, %r1, 4; add.s64 %rd4, %rd1, %rd3;
+mov.u32 %r2, 0;
+bra outer;
+after:
+red.global.add.u32 [%rd2], 1;
+add.u32 %r2, %r2, 1;
+setp.lt.u32 %p1, %r2, 3;
+@!%p1 bra done;
+outer:
+ld.global.u32 %r3, [%rd4];
+inner:
+sub.u32 %r3, %r3, 1;
+setp.gt.s32 %p2, %r3, 0;
+@%p2 bra inner;
+bra after;
+done:
+ret;
+}
+"""
+
+
+def test_lanes_that_leave_an_inner_loop_wait_for_the_others():
+    # What follows the inner loop stands before it in the text, whose order would run it lane by lane.
+    trips, total = np.arange(1, 33, dtype=np.int32), np.zeros(1, np.int32)
+    report = launch(PtxKernel(OUT_OF_ORDER, ("pointer", "pointer")), 1, 32, (trips, total), strict=True)
+    assert total[0] == 3 * 32
+    assert report.atomics.requests == 3
+    assert report.atomics.worst_contention == 96

@@ -390,7 +390,16 @@ def two_writes_with_a_barrier(a, out):
     out[31 - t] = a[t]
 
 
+def two_writes_without_a_barrier(a, out):
+    t = cuda.threadIdx.x
+    out[t] = a[t]
+    out[31 - t] = a[t]  # <-
+
+
 def test_a_barrier_orders_global_writes_of_a_block():
+    a, out = numbers(32), np.zeros(32, "f4")
+    report = launch(two_writes_without_a_barrier, 1, 32, (a, out))
+    only(report, "global-race", marked(two_writes_without_a_barrier), "out")
     assert not launch(two_writes_with_a_barrier, 1, 32, (numbers(32), np.zeros(32, "f4"))).findings
 
 

@@ -8,7 +8,7 @@ from numba import cuda, float32, uint32
 from numba.cuda import types
 from numba.cuda.extending import intrinsic
 
-from scc_numba.emulator import launch
+from scc_numba.emulator import PtxKernel, launch
 
 F32, I32, I64, VOID = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.VoidType()
 
@@ -134,6 +134,25 @@ def test_waiting_is_for_oneself_only_and_short_copies_fill_with_zeros():
     report = launch(with_barrier, 2, 32, (a, out), strict=True, global_races=False)
     assert out[::-1].tolist() == [t + 1.0 if t < 20 else 0.0 for t in range(32)]
     assert report.arrays["a"].load.lanes == 40  # lanes that copy nothing read nothing
+
+
+def latest_group(a, out, which):
+    s = cuda.shared.array(64, float32)
+    t = uint32(cuda.threadIdx.x)
+    copy4(s, t, a, t, uint32(4))
+    commit()
+    copy4(s, t + uint32(32), a, t + uint32(32), uint32(4))
+    commit()
+    wait_all_but_one()
+    cuda.syncthreads()
+    out[t] = s[t + uint32(which)]
+
+
+def test_a_wait_leaves_the_latest_groups_in_flight():
+    a, out = np.arange(64, dtype="f4"), np.zeros(32, "f4")
+    launch(latest_group, 1, 32, (a, out, 0), strict=True)
+    assert out.tolist() == list(range(32))
+    assert [f.kind for f in launch(latest_group, 1, 32, (a, out, 32)).findings] == ["copy-not-waited"]
 
 
 # ---------------------------------------------------------------------------------------- tensor cores
@@ -290,3 +309,32 @@ def test_warp_operations():
     assert out[:, 2].tolist() == [3.0] * 32 + [1.0] * 32
     assert out[:, 3].tolist() == [0.0] * 32 + [1.0] * 32
     assert out[:, 4].tolist() == [1.0 + 32 - k for k in range(32)] * 2
+
+
+SEGMENTS = """.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry k(.param .u64 out)
+{
+.reg .b64 %rd<4>; .reg .b32 %r<8>; .reg .pred %p<2>;
+ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; mul.wide.u32 %rd2, %r1, 8; add.s64 %rd3, %rd1, %rd2;
+shfl.sync.MODE.b32 %r2|%p1, %r1, 5, CONTROL, 0xffffffff;
+selp.b32 %r3, 1, 0, %p1;
+st.global.v2.u32 [%rd3], {%r2, %r3};
+ret;
+}
+"""
+
+
+@pytest.mark.parametrize("width", [4, 8, 16, 32])
+@pytest.mark.parametrize("mode", ["up", "down", "bfly", "idx"])
+def test_shuffles_within_segments(mode, width):
+    out = np.zeros((32, 2), "i4")
+    control = (32 - width) << 8 | (0 if mode == "up" else 31)
+    text = SEGMENTS.replace("MODE", mode).replace("CONTROL", str(control))
+    launch(PtxKernel(text, ("pointer",)), 1, 32, (out,), strict=True)
+    for lane in range(32):
+        start = lane - lane % width
+        source = {"up": lane - 5, "down": lane + 5, "bfly": lane ^ 5, "idx": start + 5 % width}[mode]
+        inside = source >= start if mode == "up" else source < start + width
+        assert out[lane].tolist() == [source if inside else lane, inside], lane
