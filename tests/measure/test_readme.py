@@ -1,5 +1,8 @@
 """README.md holds what the commands print, for the rungs there are."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,10 +33,9 @@ def test_the_commands_show_output():
 
 
 def test_every_file_it_links_to_is_there():
-    import re
-
     root = Path(scc_numba.__file__).parents[1]
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", README)
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", prose)
     assert links
     assert [link for link in links if not (root / link).exists()] == []
 
@@ -59,3 +61,11 @@ def test_a_wrong_rung_is_not_hidden():
     table = ladder_table(rows)
     assert table.count("**no**") == 1
     assert table.count("| yes |") == len(rows) - 1
+
+
+def test_its_python_runs():
+    snippets = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(snippets) >= 2
+    for i, code in enumerate(snippets):
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert ran.returncode == 0, f"snippet {i}: {ran.stderr}"
