@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scc_numba.cli import load_object, parse_layer
+from scc_numba.cli.arguments import load_object, parse_layer
 from scc_numba.device import backend
 
 SMALL = "1,8,6,4,4,2,0.5"

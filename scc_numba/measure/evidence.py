@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from scc_reference import SlidingChannels
 
-from scc_numba.emulator import launch as emulate
 from scc_numba.kernels import Layer, Rung
+from scc_numba.measure.line_view import profile_rung
 from scc_numba.measure.ptx import compile_to_ptx, integer_divisions
 
 # Small enough to be emulated at once, large enough that no block is all tail.
@@ -24,9 +23,7 @@ def divisions(rung: Rung) -> float:
 
 def atomic_requests(rung: Rung) -> float:
     """Atomic instructions that warps issue, for every 32 products of the operation."""
-    launch = rung.build(LAYER)
-    report = emulate(launch.kernel.function, launch.grid, launch.block, (*_arrays(rung), *launch.scalars))
-    return report.atomics.requests / (LAYER.multiply_adds / WARP)
+    return profile_rung(rung, LAYER).atomics.requests / (LAYER.multiply_adds / WARP)
 
 
 METRICS: dict[str, Callable[[Rung], float]] = {
@@ -42,14 +39,3 @@ def figure(rung: Rung, metric: str) -> float:
         KeyError: there is no such metric.
     """
     return METRICS[metric](rung)
-
-
-def _arrays(rung: Rung) -> list[Any]:
-    draw = np.random.default_rng(0)
-    shapes = {
-        "forward": (LAYER.input_shape, LAYER.weight_shape, LAYER.output_shape[1:2]),
-        "grad_input": (LAYER.output_shape, LAYER.weight_shape),
-        "grad_weight": (LAYER.output_shape, LAYER.input_shape),
-    }[rung.op]
-    operands = [draw.standard_normal(shape).astype(LAYER.dtype) for shape in shapes]
-    return [*operands, np.zeros(LAYER.result_shape(rung.op), LAYER.dtype)]

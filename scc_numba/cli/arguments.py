@@ -1,0 +1,92 @@
+"""Words of the command line as what they mean: layers, operations, dtypes, objects in files."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scc_reference import SlidingChannels
+
+from scc_numba.kernels import OPS, Op, Rung
+from scc_numba.kernels.rung import closest
+
+DEFAULT_LAYER = "4,64,64,32,32,4,0.5"
+
+
+def parse_layer(text: str) -> tuple[int, int, int, SlidingChannels]:
+    """Batch, height, width and channels from "N,C,K,H,W,groups,overlap".
+
+    Raises:
+        ValueError: it has another form, or a number breaks its rule.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 7:
+        raise ValueError(f"layer={text!r} has {len(parts)} parts, expected the 7 of N,C,K,H,W,groups,overlap")
+    names = ("N", "C", "K", "H", "W", "groups")
+    try:
+        N, C, K, H, W, groups = (int(part) for part in parts[:6])
+    except ValueError:
+        bad = next(f"{name}={part!r}" for name, part in zip(names, parts, strict=False) if not _is_int(part))
+        raise ValueError(f"layer={text!r}: {bad} is not a whole number") from None
+    try:
+        overlap = float(parts[6])
+    except ValueError:
+        raise ValueError(f"layer={text!r}: overlap={parts[6]!r} is not a number") from None
+    for name, size in (("N", N), ("H", H), ("W", W)):
+        if size < 1:
+            raise ValueError(f"layer={text!r}: {name}={size} must be at least 1, or there is no picture to see")
+    return N, H, W, SlidingChannels(C, K, groups, overlap)
+
+
+def load_object(spec: str) -> Any:
+    """The object that "FILE.py:NAME" names; the file is imported, its folder first on the path.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file does not import, or has no such name; the message says why, or suggests the nearest.
+    """
+    file, _, name = spec.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"{file!r} is not a file; expected FILE.py:FUNCTION")
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    if module_spec is None or module_spec.loader is None:
+        raise ValueError(f"{file!r} is not a Python file; expected FILE.py:FUNCTION")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.path.insert(0, str(path.parent.resolve()))
+    sys.modules[path.stem] = module  # so that tracebacks, pickles and dataclasses find it
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{file!r} does not import: {type(error).__name__}: {error}") from error
+    found = getattr(module, name, None)
+    if not (callable(found) or isinstance(found, Rung)):
+        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ValueError(f"{file!r} has no function {name!r}: {closest(name, public)}")
+    return found
+
+
+def parse_op(name: str) -> Op:
+    """An operation by name; an error suggests the nearest."""
+    for op in OPS:
+        if name == op:
+            return op
+    raise ValueError(f"op={name!r} is not an operation: {closest(name, OPS)}")
+
+
+def parse_dtype(name: str) -> np.dtype[Any]:
+    """float32 or float64."""
+    if name not in ("float32", "float64"):
+        raise ValueError(f"dtype={name!r} is not one of float32, float64")
+    return np.dtype(name)
+
+
+def _is_int(text: str) -> bool:
+    try:
+        int(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,132 @@
+"""`scc-numba profile` and `scc-numba run`."""
+
+import json
+import re
+
+import pytest
+from test_cli import scc_numba
+
+LAYER = "1,8,6,4,4,2,0.5"
+
+MAKER = """
+import numpy as np
+from numba import cuda
+from scc_numba.device import jit
+from scc_numba.kernels import Launch
+
+@jit
+def copy(x, y):
+    i = cuda.grid(1)
+    y[i] = x[i]
+
+def make():
+    return Launch(copy, (2, 1, 1), (64, 1, 1)), [np.ones(128, np.float32), np.zeros(128, np.float32)]
+
+def too_short():
+    return Launch(copy, (2, 1, 1), (64, 1, 1)), [np.ones(128, np.float32), np.zeros(100, np.float32)]
+
+def nothing():
+    return 7
+"""
+
+PROGRAM = """
+import sys
+import numpy as np
+from numba import cuda
+
+@cuda.jit
+def reverse(x, y):
+    i = cuda.grid(1)
+    if i < x.size + {extra}:
+        y[x.size - 1 - i] = x[i]
+
+x = cuda.to_device(np.arange(100, dtype=np.float32))
+y = cuda.device_array_like(x)
+reverse[4, 32](x, y)
+print("last", y.copy_to_host()[-1], "arguments", sys.argv[1:], __name__)
+"""
+
+
+@pytest.fixture
+def maker(tmp_path):
+    path = tmp_path / "maker.py"
+    path.write_text(MAKER)
+    return path
+
+
+def test_a_rung_line_by_line(tmp_path):
+    page, data = tmp_path / "lines.html", tmp_path / "lines.json"
+    ran = scc_numba("profile", "f1", "--layer", LAYER, "--html", str(page), "--json", str(data))
+    assert ran.returncode == 0, ran.stderr
+    assert "forward_three_d_grid" in ran.stdout
+    assert "total += x[n, c, p] * weight[k, j]" in ran.stdout
+    counts = json.loads(data.read_text())
+    assert counts["kernel"] == "forward_three_d_grid"
+    assert counts["flops"] == 2 * 16 * 6 * 4
+    html = page.read_text(encoding="utf-8")
+    assert "total += x[n, c, p] * weight[k, j]" in html
+    assert re.findall(r"(?:src|href)=", html) == []
+
+
+def test_two_rungs_side_by_side(tmp_path):
+    data = tmp_path / "both.json"
+    ran = scc_numba("profile", "x1", "--compare", "x0", "--layer", LAYER, "--tile", "32", "--json", str(data))
+    assert ran.returncode == 0, ran.stderr
+    assert "atomic operations" in ran.stdout
+    one, zero = json.loads(data.read_text())
+    assert one["atomics"]["operations"] == 0
+    assert zero["atomics"]["operations"] == 16 * 6 * 4
+    assert one["block"] == [32, 1, 1]
+
+
+def test_a_launch_of_ones_own(maker):
+    ran = scc_numba("profile", f"{maker}:make")
+    assert ran.returncode == 0, ran.stderr
+    assert "y[i] = x[i]" in ran.stdout
+
+
+def test_findings_are_shown_and_exit_with_1(maker):
+    ran = scc_numba("profile", f"{maker}:too_short")
+    assert ran.returncode == 1
+    assert "out-of-bounds" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["f1", "--tile", "7"], "tile=(7,) is not offered by rung f1"),
+        (["f1", "--tile", "big"], "tile='big' is not made of whole numbers"),
+        (["f1", "--target", "sm_1"], "sm_1"),
+        (["f99"], "rung='f99' is not a rung"),
+        (["{maker}:nothing"], "expected a tuple (Launch, list of arrays)"),
+        (["f1", "--html", "{maker}/below/a.html"], "cannot write to folder"),
+    ],
+)
+def test_bad_input_is_one_clear_line(maker, words, said):
+    ran = scc_numba("profile", *(word.format(maker=maker) for word in words))
+    assert ran.returncode == 2
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_run_an_unmodified_program(tmp_path):
+    path = tmp_path / "reverse.py"
+    path.write_text(PROGRAM.format(extra=0))
+    ran = scc_numba("run", str(path), "--epochs", "3")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == "last 0.0 arguments ['--epochs', '3'] __main__"
+
+
+def test_run_shows_findings(tmp_path):
+    path = tmp_path / "reverse.py"
+    path.write_text(PROGRAM.format(extra=1))
+    ran = scc_numba("run", str(path))
+    assert ran.returncode == 0
+    assert "out-of-bounds" in ran.stderr
+    assert scc_numba("run", "--strict", str(path)).returncode != 0
+
+
+def test_run_without_a_file():
+    ran = scc_numba("run", "nothing.py")
+    assert ran.returncode == 2
+    assert "'nothing.py' is not a file" in ran.stderr
