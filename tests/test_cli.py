@@ -93,6 +93,14 @@ def test_ladder_on_a_picture_of_ones_own(tmp_path):
     assert "x0" not in ran.stdout
 
 
+def test_ladder_in_the_simulator_counts_nothing():
+    ran = scc_numba("ladder", "--layer", "1,4,3,2,2,2,0.5", SCC_NUMBA_DEVICE="simulator")
+    assert ran.returncode == 0, ran.stderr
+    assert len(re.findall(r"^[fxw]\d .* right +[\d.]+$", ran.stdout, re.MULTILINE)) == 6, ran.stdout
+    assert "nothing to count" in ran.stdout
+    assert "ratio" not in ran.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,20 +16,29 @@ if TYPE_CHECKING:
 Dims = tuple[int, int, int]
 
 
+class LaunchShape(NamedTuple):
+    """What stands in the brackets of a launch, checked.
+
+    Attributes:
+        grid: blocks in x, y and z.
+        block: threads of a block in x, y and z.
+        stream: of the backend; None for its default.
+        shared_bytes: dynamic shared memory of a block.
+    """
+
+    grid: Dims
+    block: Dims
+    stream: Any
+    shared_bytes: int
+
+
 class Backend(Protocol):
     """What a place that runs kernels offers. `gpu`, `simulator` and `emulator` beside this file are the three."""
 
     name: str
 
     def launch(
-        self,
-        kernel: Kernel,
-        grid: Dims,
-        block: Dims,
-        shared_bytes: int,
-        stream: Any,
-        arguments: tuple[Any, ...],
-        record: LaunchRecord | None,
+        self, kernel: Kernel, shape: LaunchShape, arguments: tuple[Any, ...], record: LaunchRecord | None
     ) -> None:
         """Run the kernel; where `record` is given, enter in it what this backend can measure or count."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scc_numba.device.backend import Dims
+from scc_numba.device.backend import LaunchShape
 from scc_numba.device.memory import undefined
 
 if TYPE_CHECKING:
@@ -57,14 +57,7 @@ class Emulator:
         self.target = os.environ.get(TARGET_VARIABLE, "sm_90")
 
     def launch(
-        self,
-        kernel: Kernel,
-        grid: Dims,
-        block: Dims,
-        shared_bytes: int,
-        stream: Any,
-        arguments: tuple[Any, ...],
-        record: LaunchRecord | None,
+        self, kernel: Kernel, shape: LaunchShape, arguments: tuple[Any, ...], record: LaunchRecord | None
     ) -> None:
         """Emulate; raise on any finding (a race, an access out of bounds, …); count where a record is wanted."""
         from scc_numba.emulator import launch
@@ -72,10 +65,10 @@ class Emulator:
         arrays = [argument for argument in arguments if isinstance(argument, DeviceArray)]
         report = launch(
             kernel.function,
-            grid,
-            block,
+            shape.grid,
+            shape.block,
             arguments,
-            shared_bytes=shared_bytes,
+            shared_bytes=shape.shared_bytes,
             target=self.target,
             checks=True,
             counters=record is not None,

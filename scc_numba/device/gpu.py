@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import cuda
 
-from scc_numba.device.backend import Dims
+from scc_numba.device.backend import LaunchShape
 
 if TYPE_CHECKING:
     from scc_numba.device.kernel import Kernel
@@ -22,26 +22,17 @@ class Gpu:
 
     def __init__(self) -> None:
         self._dispatchers: dict[Kernel, Any] = {}
-        from numba.core.errors import NumbaPerformanceWarning
-
         # Small grids are meant: a layer may be small, and the checks use tiny ones.
-        warnings.filterwarnings("ignore", message="Grid size", category=NumbaPerformanceWarning)
+        warnings.filterwarnings("ignore", message="Grid size")
 
     def launch(
-        self,
-        kernel: Kernel,
-        grid: Dims,
-        block: Dims,
-        shared_bytes: int,
-        stream: Any,
-        arguments: tuple[Any, ...],
-        record: LaunchRecord | None,
+        self, kernel: Kernel, shape: LaunchShape, arguments: tuple[Any, ...], record: LaunchRecord | None
     ) -> None:
-        """Launch on `stream`, Numba's default stream where it is None."""
+        """Launch on the stream, Numba's default one where it is None."""
         if kernel not in self._dispatchers:
             self._dispatchers[kernel] = cuda.jit(**kernel.options)(kernel.function)
-        stream = stream or 0
-        configured = self._dispatchers[kernel][grid, block, stream, shared_bytes]
+        stream = shape.stream or 0
+        configured = self._dispatchers[kernel][shape.grid, shape.block, stream, shape.shared_bytes]
         if record is None:
             configured(*arguments)
             return

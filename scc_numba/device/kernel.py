@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, overload
 
-from scc_numba.device.backend import Dims, backend
+from scc_numba.device.backend import Dims, LaunchShape, backend
 from scc_numba.device.choice import choose
 from scc_numba.device.profile import recording
 
@@ -75,8 +75,9 @@ class Kernel:
                 raise ValueError(f"block={block} has {math.prod(block)} threads, the most is {MOST_THREADS}")
             if not 0 <= shared_bytes <= MOST_SHARED_BYTES:
                 raise ValueError(f"shared_bytes={shared_bytes} is outside 0 to {MOST_SHARED_BYTES}")
+            shape = LaunchShape(grid, block, stream, shared_bytes)
             with recording(self.name, grid, block, shared_bytes) as record:
-                backend().launch(self, grid, block, shared_bytes, stream, arguments, record)
+                backend().launch(self, shape, arguments, record)
         except Exception as error:
             place = choose().backend
             raise LaunchError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scc_numba.device.backend import Dims
+from scc_numba.device.backend import LaunchShape
 from scc_numba.device.choice import NUMBA_SIMULATOR_VARIABLE, VARIABLE, choose, numba_simulator_is_on
 from scc_numba.device.memory import undefined
 
@@ -58,20 +58,13 @@ class Simulator:
         self._dispatchers: dict[Kernel, Any] = {}
 
     def launch(
-        self,
-        kernel: Kernel,
-        grid: Dims,
-        block: Dims,
-        shared_bytes: int,
-        stream: Any,
-        arguments: tuple[Any, ...],
-        record: LaunchRecord | None,
+        self, kernel: Kernel, shape: LaunchShape, arguments: tuple[Any, ...], record: LaunchRecord | None
     ) -> None:
         """Interpret the kernel. Nothing is entered in the record: its run time is not a GPU's."""
         if kernel not in self._dispatchers:
             options = {name: value for name, value in kernel.options.items() if name in KNOWN_OPTIONS}
             self._dispatchers[kernel] = self._cuda.jit(**options)(kernel.function)
-        self._dispatchers[kernel][grid, block, 0, shared_bytes](*arguments)
+        self._dispatchers[kernel][shape.grid, shape.block, 0, shape.shared_bytes](*arguments)
 
     def to_device(self, array: np.ndarray[Any, Any]) -> Any:
         """Copy into an array of the simulator's type."""
