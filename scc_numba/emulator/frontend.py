@@ -60,7 +60,7 @@ class Loaded:
     program: Program
     parameters: list[Parameter]
     array_of_param: dict[int, int]  # PTX parameter -> number among the arrays
-    source: Any = None  # the Python function, for reports
+    name: str = ""  # the Python function's; a reference to it would keep the cache from forgetting it
 
 
 _programs: weakref.WeakKeyDictionary[Any, dict[Any, Loaded]] = weakref.WeakKeyDictionary()
@@ -145,7 +145,8 @@ def type_of(value: Any, name: str, mlir: bool = False) -> Any:
         if value.dtype.hasobject:
             raise ArgumentError(f"argument {name}: an array of Python objects cannot go to a kernel")
         try:
-            dtype = from_dtype(value.dtype)
+            bfloat = value.dtype.name == "bfloat16"  # as ml_dtypes registers it
+            dtype = cuda_types.bfloat16 if bfloat else from_dtype(value.dtype)
         except Exception as error:
             raise ArgumentError(f"argument {name}: dtype {value.dtype} has no Numba type") from error
         layout = "C" if value.flags.c_contiguous else "F" if value.flags.f_contiguous else "A"
@@ -209,18 +210,23 @@ def _as_dtype(numba_type: Any, name: str) -> np.dtype:
         raise ArgumentError(f"argument {name}: Numba type {text} is not supported") from None
 
 
+def _element(numba_type: Any) -> np.dtype | None:
+    """NumPy type of an array's elements; None where the two name it differently (records, bfloat16, bool)."""
+    text = str(numba_type)
+    if "bfloat16" in text or text.startswith(("Record", "bool", "none", "void")):
+        return None
+    return np.dtype(text)
+
+
 def describe(numba_type: Any, name: str, mlir: bool = False) -> Parameter:
     """How an argument of a Numba type is passed."""
     kind = type(numba_type).__name__
     if kind in ("Array", "NestedArray"):
-        dtype = numba_type.dtype
-        text = str(dtype)
-        element = np.dtype(text) if not text.startswith(("Record", "bool", "bfloat")) else None
+        element = _element(numba_type.dtype)
         form = "memref" if mlir else "array"
         return Parameter(name, form, element, numba_type.ndim, numba_type.layout)
     if kind == "CPointer":
-        text = str(numba_type.dtype)
-        element = None if text.startswith(("none", "void", "Record", "bool", "bfloat")) else np.dtype(text)
+        element = _element(numba_type.dtype)
         return Parameter(name, "pointer", element)
     if kind in ("UniTuple", "Tuple"):
         items = [describe(t, f"{name}[{k}]", mlir) for k, t in enumerate(numba_type.types)]
@@ -400,7 +406,7 @@ def load(
         parameters = [describe(t, n, mlir) for t, n in zip(types, names, strict=True)]
         text = _ptx(function, types, target, options, mlir)
         loaded = _build(text, parameters, None)
-        loaded.source = function
+        loaded.name = function.__name__
         known[key] = loaded
     return loaded
 

@@ -116,7 +116,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.fault = np.zeros((ac.FAULT_ROWS, 4), np.int64)
         self.check_global_races = checks and global_races and not program.locks
         self.writers = (
-            np.full(arena.size // program.global_grain + 1, -1, np.int64) if self.check_global_races else None
+            np.zeros(arena.size // program.global_grain + 1, np.int64) if self.check_global_races else None
         )
         self.pending_race = False
         self.span_tables = {}
@@ -217,7 +217,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         heap: list[int] = []
         waiting: dict[int, list[Any]] = {}  # barrier block -> [mask, value of its predicate]
         alive_threads = total
-        fair = program.locks or any(a.mode == ac.ATOMIC for a in A)
+        fair = program.spins
         steps = 0
         self.held = []
 
@@ -259,7 +259,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
             while heap:
                 steps += 1
                 self.step += 1
-                if self.step > self.max_steps:
+                if steps > self.max_steps:
                     self._give_up(ready, order)
                 if fair and steps % _FAIRNESS == 0 and len(heap) > 1:
                     k = max(heap)
@@ -391,7 +391,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                 slot, operation = self.program.reductions[n]
                 R[slot] = self._reduced(operation, slot, value, bits, R[slot], M)
             if grid_wide and self.writers is not None:
-                self.writers.fill(-1)  # a grid barrier orders everything before it
+                self.writers.fill(0)  # a grid barrier orders everything before it
             go(blocks[n].next, M)
 
     def _reduced(self, operation: str, slot: int, value: Any, bits: Any, before: Any, M: Mask | None) -> Any:
