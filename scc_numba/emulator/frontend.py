@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import sys
 import types as python_types
 import weakref
@@ -273,7 +274,12 @@ def compile_ptx(
     if mlir:
         return _compile_mlir(function, signature, target, options)
     cuda = _numba_cuda()
-    known = {k: options[k] for k in ("fastmath", "opt", "abi_info") if k in options}
+    accepted = inspect.signature(cuda.compile_ptx).parameters
+    known = {
+        k: options[k]
+        for k in ("fastmath", "opt", "launch_bounds")
+        if k in accepted and options.get(k) is not None
+    }
     with pretend_device(target):
         try:
             text, _ = cuda.compile_ptx(function, signature, cc=target.capability, lineinfo=True, **known)
@@ -386,7 +392,8 @@ def load(
     shape = tuple(_key(a) for a in args) if signature is None else None
     if signature is not None and not isinstance(signature, str):
         signature = parse_signature(signature)
-    key = (shape, signature, target.name, options.get("fastmath", False), options.get("opt", True))
+    chosen = tuple(str(options.get(o)) for o in ("fastmath", "opt", "launch_bounds"))
+    key = (shape, signature, target.name, chosen)
     known = _programs.setdefault(function, {})
     loaded = known.get(key)
     if loaded is None:

@@ -30,6 +30,7 @@ BATCH_THREADS = (
     16384  # amortises Python over many threads and still fits in cache; 2,048 is about twice as slow
 )
 _GRID_WIDE = 1 << 22  # threads that a cooperative launch may hold at once
+_SHADOW_BYTES = 1 << 25  # most that the shadows of a batch may take
 _FAIRNESS = 64  # steps after which a kernel with locks lets the group that is furthest ahead run
 
 
@@ -97,6 +98,10 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.nw = -(-self.threads_per_block // 32)
         self.blocks_in_grid = grid[0] * grid[1] * grid[2]
         self.batch_blocks = max(1, batch_threads // (self.nw * 32))
+        if checks and self.shared_size:
+            # Each block may come to have its own shadow of shared memory: 24 bytes a grain.
+            room = _SHADOW_BYTES // (24 * (-(-self.shared_size // program.grain) + 16))
+            self.batch_blocks = max(1, min(self.batch_blocks, room))
         if program.uses_grid_sync:
             self.batch_blocks = self.blocks_in_grid
             if self.blocks_in_grid * self.nw * 32 > _GRID_WIDE:
