@@ -482,7 +482,7 @@ def global_race(  # noqa: D417
         index: element numbers in the arena, 0 for lanes that take no part.
         first_thread: number of the batch's first thread in the grid (warps * 32 threads a block).
         epochs: barriers passed, per block.
-        writers: per grain, thread << 24 | epoch, -1 where nobody wrote.
+        writers: per grain, (thread + 1) << 24 | epoch, 0 where nobody wrote.
     """
     bad = 0
     masked = len(mask) > 0
@@ -498,25 +498,25 @@ def global_race(  # noqa: D417
                         continue
                     local = (b * warps + w) * 32 + lane
                     thread = first_thread + local
-                    mine = (thread << 24) | epoch
+                    mine = ((thread + 1) << 24) | epoch
                     for g in range(a // grain, (a + size - 1) // grain + 1):
                         before = writers[g]
                         if phase == 1:
                             writers[g] = mine
                             continue
-                        if before < 0 or (before >> 24) == thread:
+                        if before == 0 or (before >> 24) - 1 == thread:
                             continue
                         kind = WRITE_AFTER_WRITE
                         if phase == 2:
                             kind = SAME_WRITE
                         else:
-                            same_block = (before >> 24) // (warps * 32) == thread // (warps * 32)
+                            same_block = ((before >> 24) - 1) // (warps * 32) == thread // (warps * 32)
                             if same_block and (before & 0xFFFFFF) != epoch:
                                 continue
                         bad += 1
                         if fault[kind, 0] == 0:
                             fault[kind, 1] = local
-                            fault[kind, 2] = before >> 24
+                            fault[kind, 2] = (before >> 24) - 1
                             fault[kind, 3] = a
                         fault[kind, 0] += 1
     return bad

@@ -56,7 +56,7 @@ def _describe(value: Any, seen: dict[int, int]) -> str:
     definition = getattr(value, "_defn", None)  # an intrinsic: what it emits is decided by this function
     if isinstance(definition, python_types.FunctionType):
         return f"{type(value).__qualname__}({_function(definition, seen)})"
-    if module.startswith(("numba.", "numba_cuda.")) and hasattr(value, "key"):
+    if module.startswith(("numba.", "numba_cuda.", "numba_cuda_mlir.")) and hasattr(value, "key"):
         return f"{type(value).__qualname__}:{value!r}"
     raise _Unknown(type(value).__name__)
 
@@ -93,7 +93,7 @@ def _attributes(
 ) -> str:
     """Values a kernel reads as attributes of a module of the user's own (settings.TILE)."""
     root = module.__name__.split(".")[0]
-    if root in ("numba", "numba_cuda", "numpy", "math", "operator", "cmath"):
+    if root in ("numba", "numba_cuda", "numba_cuda_mlir", "numpy", "math", "operator", "cmath"):
         return ""
     found = [n for n in sorted(_names(code)) if hasattr(module, n)]
     return ",".join(f"{name}.{n}={_describe(getattr(module, n), seen)}" for n in found)
@@ -114,6 +114,7 @@ def _versions() -> str:
     for package in (
         "numba",
         "numba-cuda",
+        "numba-cuda-mlir",
         "llvmlite",
         "nvidia-cuda-nvcc",
         "nvidia-nvvm",

@@ -515,9 +515,8 @@ def _summarise(program: Program) -> None:
     program.written = frozenset(s for a in stores for s in a.sources)
     program.unknown_stores = any(not a.sources for a in stores)
     opcodes = [i.parts for i in program.instructions]
-    program.locks = any(p[0] == "atom" and ("cas" in p or "exch" in p) for p in opcodes) and any(
-        p[0] in ("membar", "fence") for p in opcodes
-    )
+    program.spins = any(p[0] == "atom" and ("cas" in p or "exch" in p) for p in opcodes)
+    program.locks = program.spins and any(p[0] in ("membar", "fence") for p in opcodes)
 
 
 def build(module: Module, entry: Function, pointers: dict[str, int]) -> Program:

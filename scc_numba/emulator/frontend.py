@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import sys
 import types as python_types
 import weakref
@@ -46,7 +47,7 @@ class Parameter:
     """How one argument becomes PTX parameters."""
 
     name: str
-    form: str  # "array", "pointer", "scalar", "tuple"
+    form: str  # "array", "memref" (an array as numba-cuda-mlir passes it), "pointer", "scalar", "tuple"
     dtype: Any = None  # NumPy dtype of elements or of the scalar
     dimensions: int = 0
     layout: str = "C"
@@ -60,7 +61,7 @@ class Loaded:
     program: Program
     parameters: list[Parameter]
     array_of_param: dict[int, int]  # PTX parameter -> number among the arrays
-    source: Any = None  # the Python function, for reports
+    name: str = ""  # the Python function's; a reference to it would keep the cache from forgetting it
 
 
 _programs: weakref.WeakKeyDictionary[Any, dict[Any, Loaded]] = weakref.WeakKeyDictionary()
@@ -120,7 +121,11 @@ def pretend_device(target: Target) -> Iterator[None]:
 
 
 def _is_mlir(kernel: Any) -> bool:
-    return type(kernel).__module__.split(".")[0] == "numba_cuda_mlir"
+    """Whether a kernel is written for numba-cuda-mlir: its dispatcher, or a function that uses its `cuda`."""
+    if type(kernel).__module__.split(".")[0] == "numba_cuda_mlir":
+        return True
+    names = getattr(kernel, "__globals__", {})
+    return str(getattr(names.get("cuda"), "__name__", "")).startswith("numba_cuda_mlir")
 
 
 def python_function(kernel: Any) -> Any:
@@ -130,18 +135,19 @@ def python_function(kernel: Any) -> Any:
     return getattr(kernel, "py_func", None)
 
 
-def type_of(value: Any, name: str) -> Any:
+def type_of(value: Any, name: str, mlir: bool = False) -> Any:
     """The Numba type a launch would give this argument.
 
     Raises:
         ArgumentError: no kernel takes such a value.
     """
-    cuda_types, from_dtype = _types()
+    cuda_types, from_dtype = _types(mlir)
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             raise ArgumentError(f"argument {name}: an array of Python objects cannot go to a kernel")
         try:
-            dtype = from_dtype(value.dtype)
+            bfloat = value.dtype.name == "bfloat16"  # as ml_dtypes registers it
+            dtype = cuda_types.bfloat16 if bfloat else from_dtype(value.dtype)
         except Exception as error:
             raise ArgumentError(f"argument {name}: dtype {value.dtype} has no Numba type") from error
         layout = "C" if value.flags.c_contiguous else "F" if value.flags.f_contiguous else "A"
@@ -161,7 +167,7 @@ def type_of(value: Any, name: str) -> Any:
             raise ArgumentError(f"argument {name}: scalars of dtype {value.dtype} are not supported")
         return from_dtype(value.dtype)
     if isinstance(value, tuple):
-        parts = [type_of(v, f"{name}[{k}]") for k, v in enumerate(value)]
+        parts = [type_of(v, f"{name}[{k}]", mlir) for k, v in enumerate(value)]
         if parts and all(p == parts[0] for p in parts):
             return cuda_types.UniTuple(parts[0], len(parts))
         return cuda_types.Tuple(parts)
@@ -175,9 +181,12 @@ def type_of(value: Any, name: str) -> Any:
 _type_modules: tuple[Any, Any] | None = None
 
 
-def _types() -> tuple[Any, Any]:
+def _types(mlir: bool = False) -> tuple[Any, Any]:
     """Numba's types and its dtype converter, from numba-cuda where it has its own."""
     global _type_modules
+    if mlir:
+        support = importlib.import_module("numba_cuda_mlir.numba_cuda.np.numpy_support")
+        return importlib.import_module("numba_cuda_mlir.types"), support.from_dtype
     if _type_modules is None:
         _numba_cuda()
         try:
@@ -202,20 +211,26 @@ def _as_dtype(numba_type: Any, name: str) -> np.dtype:
         raise ArgumentError(f"argument {name}: Numba type {text} is not supported") from None
 
 
-def describe(numba_type: Any, name: str) -> Parameter:
+def _element(numba_type: Any) -> np.dtype | None:
+    """NumPy type of an array's elements; None where the two name it differently (records, bfloat16, bool)."""
+    text = str(numba_type)
+    if "bfloat16" in text or text.startswith(("Record", "bool", "none", "void")):
+        return None
+    return np.dtype(text)
+
+
+def describe(numba_type: Any, name: str, mlir: bool = False) -> Parameter:
     """How an argument of a Numba type is passed."""
     kind = type(numba_type).__name__
     if kind in ("Array", "NestedArray"):
-        dtype = numba_type.dtype
-        text = str(dtype)
-        element = np.dtype(text) if not text.startswith(("Record", "bool", "bfloat")) else None
-        return Parameter(name, "array", element, numba_type.ndim, numba_type.layout)
+        element = _element(numba_type.dtype)
+        form = "memref" if mlir else "array"
+        return Parameter(name, form, element, numba_type.ndim, numba_type.layout)
     if kind == "CPointer":
-        text = str(numba_type.dtype)
-        element = None if text.startswith(("none", "void", "Record", "bool", "bfloat")) else np.dtype(text)
+        element = _element(numba_type.dtype)
         return Parameter(name, "pointer", element)
     if kind in ("UniTuple", "Tuple"):
-        items = [describe(t, f"{name}[{k}]") for k, t in enumerate(numba_type.types)]
+        items = [describe(t, f"{name}[{k}]", mlir) for k, t in enumerate(numba_type.types)]
         return Parameter(name, "tuple", items=items)
     return Parameter(name, "scalar", _as_dtype(numba_type, name))
 
@@ -235,10 +250,36 @@ def parse_signature(signature: Any) -> tuple[Any, ...]:
     return tuple(signature)
 
 
-def compile_ptx(function: Any, signature: tuple[Any, ...], target: Target, options: dict[str, Any]) -> str:
+def _compile_mlir(function: Any, signature: tuple[Any, ...], target: Target, options: dict[str, Any]) -> str:
+    """The same through numba-cuda-mlir, which asks for the device's capability even where it is given."""
+    tools = importlib.import_module("numba_cuda_mlir.tools")
+    cuda = importlib.import_module("numba_cuda_mlir.cuda")
+    original = tools.get_gpu_compute_capability
+    tools.get_gpu_compute_capability = lambda as_type=str: (  # type: ignore[attr-defined]
+        target.capability if as_type is tuple else target.name
+    )
+    try:
+        text, _ = cuda.compile_ptx(
+            function, signature, cc=target.capability, lineinfo=True, fastmath=bool(options.get("fastmath"))
+        )
+    finally:
+        tools.get_gpu_compute_capability = original  # type: ignore[attr-defined]
+    return text
+
+
+def compile_ptx(
+    function: Any, signature: tuple[Any, ...], target: Target, options: dict[str, Any], mlir: bool = False
+) -> str:
     """PTX of a kernel, with line numbers, for a target; no driver and no device needed."""
+    if mlir:
+        return _compile_mlir(function, signature, target, options)
     cuda = _numba_cuda()
-    known = {k: options[k] for k in ("fastmath", "opt", "abi_info") if k in options}
+    accepted = inspect.signature(cuda.compile_ptx).parameters
+    known = {
+        k: options[k]
+        for k in ("fastmath", "opt", "launch_bounds")
+        if k in accepted and options.get(k) is not None
+    }
     with pretend_device(target):
         try:
             text, _ = cuda.compile_ptx(function, signature, cc=target.capability, lineinfo=True, **known)
@@ -270,6 +311,15 @@ def _flatten(parameters: list[Parameter], names: list[str]) -> tuple[dict[str, i
             return
         if p.form == "scalar":
             position += 1
+            return
+        if p.form == "memref":  # allocated, aligned, offset, shape..., strides...
+            if position + 1 >= len(names):
+                raise PtxError(f"the PTX has {len(names)} parameters, too few for its signature")
+            for at in (position, position + 1):
+                pointers[names[at]] = at
+                arrays[at] = number
+            number += 1
+            position += 3 + 2 * p.dimensions
             return
         at = position + (4 if p.form == "array" else 0)
         if at >= len(names):
@@ -338,10 +388,12 @@ def load(
         )
     if options is None:
         options = dict(getattr(kernel, "targetoptions", None) or {})
+    mlir = _is_mlir(kernel) or _is_mlir(function)
     shape = tuple(_key(a) for a in args) if signature is None else None
     if signature is not None and not isinstance(signature, str):
         signature = parse_signature(signature)
-    key = (shape, signature, target.name, options.get("fastmath", False), options.get("opt", True))
+    chosen = tuple(str(options.get(o)) for o in ("fastmath", "opt", "launch_bounds"))
+    key = (shape, signature, target.name, chosen)
     known = _programs.setdefault(function, {})
     loaded = known.get(key)
     if loaded is None:
@@ -353,15 +405,15 @@ def load(
             )
         types = parse_signature(signature) if signature is not None else ()
         if signature is None:
-            types = tuple(type_of(a, n) for a, n in zip(args, names, strict=True))
+            types = tuple(type_of(a, n, mlir) for a, n in zip(args, names, strict=True))
         if len(types) != len(names):
             raise ArgumentError(
                 f"{function.__name__} takes {len(names)} arguments, its signature has {len(types)}"
             )
-        parameters = [describe(t, n) for t, n in zip(types, names, strict=True)]
-        text = _ptx(function, types, target, options)
+        parameters = [describe(t, n, mlir) for t, n in zip(types, names, strict=True)]
+        text = _ptx(function, types, target, options, mlir)
         loaded = _build(text, parameters, None)
-        loaded.source = function
+        loaded.name = function.__name__
         known[key] = loaded
     return loaded
 
@@ -378,13 +430,13 @@ def _key(value: Any) -> Any:
     return type(value)
 
 
-def _ptx(function: Any, types: tuple[Any, ...], target: Target, options: dict[str, Any]) -> str:
-    mark = fingerprint(function, types, target.name, options)
+def _ptx(function: Any, types: tuple[Any, ...], target: Target, options: dict[str, Any], mlir: bool) -> str:
+    mark = fingerprint(function, types, target.name, {**options, "mlir": mlir})
     if mark is not None:
         text = disk_get(mark)
         if text is not None:
             return text
-    text = compile_ptx(function, types, target, options)
+    text = compile_ptx(function, types, target, options, mlir)
     if mark is not None:
         disk_put(mark, text)
     return text

@@ -70,6 +70,26 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
+# Itanium codes of the operators' target types; integers round towards zero.
+_CASTS = (
+    ("f", "f4", ""),
+    ("a", "i1", "rzi"),
+    ("h", "u1", "rzi"),
+    ("s", "i2", "rzi"),
+    ("t", "u2", "rzi"),
+    ("i", "i4", "rzi"),
+    ("j", "u4", "rzi"),
+    ("l", "i8", "rzi"),
+    ("m", "u8", "rzi"),
+    ("x", "i8", "rzi"),
+    ("y", "u8", "rzi"),
+)
+
+
+def _to_integer(kind: str, mode: str, first: Callable[..., Any] = lambda x: x) -> Callable[..., Any]:
+    return lambda x: float_to_integer(first(x), mode, np.dtype(kind))
+
+
 def _register() -> None:
     for kind, mangled in (("f2", "6__half"), ("u2", "13__nv_bfloat16")):
         half = kind == "f2"
@@ -119,6 +139,17 @@ def _register() -> None:
             else:
                 continue  # double rounding through float32 would be wrong
             HELPERS[f"_ZN{mangled}C1E{code}_nbst"] = Helper((source,), kind, make, skip=1)
+    # Conversion operators: half.operator float() and its like, const and volatile.
+    for code, result, mode in _CASTS:
+        for constant in ("K", "VK"):
+            half_name = f"____half__ZN{constant}6__halfcv{code}Ev_1"
+            bf_name = f"____nv_bfloat16__ZN{constant}13__nv_bfloat16cv{code}Ev_1"
+            if mode:
+                HELPERS[half_name] = Helper(("f2",), result, _to_integer(result, mode))
+                HELPERS[bf_name] = Helper(("u2",), result, _to_integer(result, mode, bfloat_to_float))
+            else:
+                HELPERS[half_name] = Helper(("f2",), result, lambda x: x.astype(np.float32))
+                HELPERS[bf_name] = Helper(("u2",), result, bfloat_to_float)
     HELPERS["_ZL12__half2float6__half_nbst"] = Helper(("f2",), "f4", lambda x: x.astype(np.float32))
     HELPERS["_ZL16__bfloat162float13__nv_bfloat16_nbst"] = Helper(("u2",), "f4", bfloat_to_float)
     for name, source in (("__float2half", "f4"), ("__float2half_rn", "f4"), ("__double2half", "f8")):

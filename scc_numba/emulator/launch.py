@@ -47,7 +47,8 @@ def _check_array(value: Any, p: Parameter, written: bool) -> None:
         raise ArgumentError(f"argument {p.name} is a {type(value).__name__}, it must be a NumPy array{hint}")
     if p.dtype is not None and value.dtype != p.dtype:
         raise ArgumentError(f"argument {p.name} has dtype {value.dtype}, the signature says {p.dtype}")
-    if p.form == "array" and value.ndim != p.dimensions:
+    is_array = p.form in ("array", "memref")
+    if is_array and value.ndim != p.dimensions:
         raise ArgumentError(
             f"argument {p.name} has {value.ndim} dimensions, the signature says {p.dimensions}"
         )
@@ -55,9 +56,9 @@ def _check_array(value: Any, p: Parameter, written: bool) -> None:
         raise ArgumentError(
             f"argument {p.name} is not C-contiguous; a bare pointer needs numpy.ascontiguousarray"
         )
-    if p.form == "array" and p.layout == "C" and not value.flags.c_contiguous:
+    if is_array and p.layout == "C" and not value.flags.c_contiguous:
         raise ArgumentError(f"argument {p.name} is not C-contiguous, as its signature says (layout 'C')")
-    if p.form == "array" and p.layout == "F" and not value.flags.f_contiguous:
+    if is_array and p.layout == "F" and not value.flags.f_contiguous:
         raise ArgumentError(
             f"argument {p.name} is not Fortran-contiguous, as its signature says (layout 'F')"
         )
@@ -104,7 +105,8 @@ class _Binder:
             return
         program = self.loaded.program
         position = len(self.values) + (4 if p.form == "array" else 0)
-        _check_array(value, p, position in program.written)
+        written = position in program.written or (p.form == "memref" and position + 1 in program.written)
+        _check_array(value, p, written)
         number = len(self.arrays)
         defined = not any(value is u for u in self.undefined)
         self.arrays.append((p.name, value, defined))
@@ -112,6 +114,10 @@ class _Binder:
             self.values.append(number)
             return
         zero = np.int64(0)
+        if p.form == "memref":
+            steps = [np.int64(n // value.itemsize) for n in value.strides]
+            self.values += [number, number, zero, *(np.int64(n) for n in value.shape), *steps]
+            return
         self.values += [zero, zero, np.int64(value.size), np.int64(value.itemsize), number]
         self.values += [np.int64(n) for n in value.shape] + [np.int64(n) for n in value.strides]
 

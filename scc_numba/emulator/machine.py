@@ -30,6 +30,7 @@ BATCH_THREADS = (
     16384  # amortises Python over many threads and still fits in cache; 2,048 is about twice as slow
 )
 _GRID_WIDE = 1 << 22  # threads that a cooperative launch may hold at once
+_SHADOW_BYTES = 1 << 25  # most that the shadows of a batch may take
 _FAIRNESS = 64  # steps after which a kernel with locks lets the group that is furthest ahead run
 
 
@@ -97,6 +98,10 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.nw = -(-self.threads_per_block // 32)
         self.blocks_in_grid = grid[0] * grid[1] * grid[2]
         self.batch_blocks = max(1, batch_threads // (self.nw * 32))
+        if checks and self.shared_size:
+            # Each block may come to have its own shadow of shared memory: 24 bytes a grain.
+            room = _SHADOW_BYTES // (24 * (-(-self.shared_size // program.grain) + 16))
+            self.batch_blocks = max(1, min(self.batch_blocks, room))
         if program.uses_grid_sync:
             self.batch_blocks = self.blocks_in_grid
             if self.blocks_in_grid * self.nw * 32 > _GRID_WIDE:
@@ -116,7 +121,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.fault = np.zeros((ac.FAULT_ROWS, 4), np.int64)
         self.check_global_races = checks and global_races and not program.locks
         self.writers = (
-            np.full(arena.size // program.global_grain + 1, -1, np.int64) if self.check_global_races else None
+            np.zeros(arena.size // program.global_grain + 1, np.int64) if self.check_global_races else None
         )
         self.pending_race = False
         self.span_tables = {}
@@ -217,7 +222,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         heap: list[int] = []
         waiting: dict[int, list[Any]] = {}  # barrier block -> [mask, value of its predicate]
         alive_threads = total
-        fair = program.locks or any(a.mode == ac.ATOMIC for a in A)
+        fair = program.spins
         steps = 0
         self.held = []
 
@@ -259,7 +264,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
             while heap:
                 steps += 1
                 self.step += 1
-                if self.step > self.max_steps:
+                if steps > self.max_steps:
                     self._give_up(ready, order)
                 if fair and steps % _FAIRNESS == 0 and len(heap) > 1:
                     k = max(heap)
@@ -391,7 +396,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                 slot, operation = self.program.reductions[n]
                 R[slot] = self._reduced(operation, slot, value, bits, R[slot], M)
             if grid_wide and self.writers is not None:
-                self.writers.fill(-1)  # a grid barrier orders everything before it
+                self.writers.fill(0)  # a grid barrier orders everything before it
             go(blocks[n].next, M)
 
     def _reduced(self, operation: str, slot: int, value: Any, bits: Any, before: Any, M: Mask | None) -> Any:

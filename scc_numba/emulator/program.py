@@ -72,6 +72,7 @@ class Program:
     global_grain: int = 4
     uses_shared: bool = False
     uses_grid_sync: bool = False
+    spins: bool = False  # compares and swaps, or exchanges: threads may wait for each other
     locks: bool = False  # takes locks by atomics: write order between threads is then its own business
     written: frozenset[int] = frozenset()  # pointer parameters it can store through
     unknown_stores: bool = False

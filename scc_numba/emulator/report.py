@@ -150,8 +150,7 @@ class Report:
     def __init__(self, machine: Any, loaded: Any, target: Any) -> None:
         self._machine = machine
         self._loaded = loaded
-        source = loaded.source
-        self.kernel: str = source.__name__ if source is not None else machine.program.name
+        self.kernel: str = loaded.name or machine.program.name
         self.findings: list[Finding] = machine.collector.sorted()
         self.grid, self.block = machine.grid, machine.block
         self.target: str = target.name

@@ -3,16 +3,19 @@
 import io
 import json
 import os
+import re
+import runpy
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 from numba import cuda, float32
 
-from scc_numba.emulator import bench, launch
+from scc_numba.emulator import KINDS, bench, launch
 from scc_numba.emulator.show import compare
 
 matplotlib.use("agg")
@@ -104,6 +107,19 @@ def test_the_benchmark_measures_kernels_that_are_right(name):
     else:
         want = x.reshape(len(args[1]), -1).sum(1)
     assert np.abs(args[result] - want).max() < 1e-4
+
+
+def test_the_readme_tells_the_truth(tmp_path):
+    readme = Path(bench.__file__).with_name("README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", readme, re.S)[1]
+    script = tmp_path / "example.py"  # a file, so that the report can show its source
+    script.write_text(code)
+    namespace = runpy.run_path(str(script))
+    report = namespace["report"]
+    assert report.global_load.sectors == int(re.search(r"global_load.sectors +# (\d+)", code)[1])
+    assert report.findings[0].kind == "out-of-bounds"
+    for kind in KINDS:
+        assert f"`{kind}`" in readme
 
 
 PROGRAM = """

@@ -286,6 +286,22 @@ def test_float16_arithmetic():
     assert (out == a * b + a - b / a).all()
 
 
+def bfloats(a, b, out, wide):
+    i = cuda.grid(1)
+    out[i] = a[i] * b[i] + a[i] - b[i]
+    wide[i] = float32(a[i]) * float32(b[i])
+
+
+def test_bfloat16_arithmetic():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    rng = np.random.default_rng(4)
+    a, b = (rng.standard_normal(64).astype(ml_dtypes.bfloat16) for _ in range(2))
+    out, wide = np.zeros(64, ml_dtypes.bfloat16), np.zeros(64, "f4")
+    launch(bfloats, 2, 32, (a, b, out, wide), strict=True)
+    assert (out == a * b + a - b).all()
+    assert (wide == a.astype("f4") * b.astype("f4")).all()
+
+
 def warp_total(a, out):
     i = cuda.grid(1)
     v = a[i]
