@@ -268,13 +268,10 @@ def activate(
     dispatcher = getattr(dispatcher_module, "CUDADispatcher", None)
     needed = ("configure", "__getitem__", "compile", "call", "py_func")
     if dispatcher is None or not all(hasattr(dispatcher, n) for n in needed[:4]):
-        raise EmulatorError(
-            f"numba-cuda {version} launches kernels in a way that this emulator does not know"
-        )
+        raise EmulatorError(f"numba-cuda {version} launches kernels in a way that this emulator does not know")
     if not KNOWN_VERSIONS[0] <= version <= KNOWN_VERSIONS[1]:
         warnings.warn(
-            f"numba-cuda {version[0]}.{version[1]} is outside {KNOWN_VERSIONS}, for which activate() was "
-            f"written",
+            f"numba-cuda {version[0]}.{version[1]} is outside {KNOWN_VERSIONS}, for which activate() was written",
             stacklevel=2,
         )
     _state["saved"] = []

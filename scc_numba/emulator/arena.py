@@ -87,9 +87,7 @@ class Arena:
             for n in members:
                 name, array, defined = arrays[n]
                 first = start + extents[n][0] - low
-                self.placements[n] = Placement(
-                    name, array, first, first + extents[n][1] - extents[n][0], defined
-                )
+                self.placements[n] = Placement(name, array, first, first + extents[n][1] - extents[n][0], defined)
             end = start + max(high - low, 1) + ALIGNMENT
         self.variables: dict[str, int] = {}
         initial = []

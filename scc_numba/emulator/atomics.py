@@ -171,9 +171,7 @@ class Atomics(State):
         else:
             kind = f"u{a.item}"
             second = operands[1].view(kind) if len(operands) > 1 else operands[0].view(kind)
-            _bitwise(
-                memory.view(kind), index, operands[0].view(kind), second, old.view(kind), _BITWISE[operation]
-            )
+            _bitwise(memory.view(kind), index, operands[0].view(kind), second, old.view(kind), _BITWISE[operation])
 
 
 __all__ = ["OFFSET_MASK", "Atomics"]

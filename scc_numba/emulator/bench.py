@@ -148,9 +148,7 @@ def _best(run: Callable[[], Any], repeats: int) -> float:
     return best
 
 
-def _emulate(
-    name: str, shape: tuple[int, int, int], repeats: int, **options: Any
-) -> tuple[float, np.ndarray]:
+def _emulate(name: str, shape: tuple[int, int, int], repeats: int, **options: Any) -> tuple[float, np.ndarray]:
     from .launch import launch
 
     grid, block, args, result = case(name, shape)
@@ -216,9 +214,7 @@ def main(argv: list[str] | None = None) -> None:
 
     _KERNELS.update(kernels())
     console = Console()
-    table = Table(
-        title="Emulator (all checks and counters on) against Numba's simulator, compilation excluded"
-    )
+    table = Table(title="Emulator (all checks and counters on) against Numba's simulator, compilation excluded")
     for heading in ("N, C, P", "kernel", "emulator ms", "simulator s", "ratio", "largest difference"):
         table.add_column(heading, justify="right")
     ratios = []
@@ -242,8 +238,7 @@ def main(argv: list[str] | None = None) -> None:
     bare, _ = _emulate("tiled", shape, 3, checks=False, counters=False)
     full, _ = _emulate("tiled", shape, 3)
     console.print(
-        f"N=8, C=128, P=32² tiled: bare {bare:.3f} s, checked and counted {full:.3f} s: "
-        f"{full / bare:.2f}× in all"
+        f"N=8, C=128, P=32² tiled: bare {bare:.3f} s, checked and counted {full:.3f} s: {full / bare:.2f}× in all"
     )
     per_thread = []
     for threads in (10**5, 10**6):
@@ -251,9 +246,7 @@ def main(argv: list[str] | None = None) -> None:
         N = max(1, threads // (C * 256))
         seconds, _ = _emulate("naive", (N, C, 256), 3)
         per_thread.append(seconds / (N * C * 256))
-        console.print(
-            f"naive, {N * C * 256:,} threads: {seconds:.3f} s, {per_thread[-1] * 1e9:.0f} ns a thread"
-        )
+        console.print(f"naive, {N * C * 256:,} threads: {seconds:.3f} s, {per_thread[-1] * 1e9:.0f} ns a thread")
     console.print(f"growth of the time a thread: {per_thread[1] / per_thread[0]:.2f}×")
     console.print(f"most memory held: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 

@@ -276,9 +276,7 @@ class Writer:
         program.slot_kinds = [self.kinds[r] for r in self.slots]
         program.accesses = self.accesses
         live = live_in(program.blocks, reads, writes)
-        program.live = [
-            sum(1 << self.slots[r] for r in live[b.number] if r in self.slots) for b in program.blocks
-        ]
+        program.live = [sum(1 << self.slots[r] for r in live[b.number] if r in self.slots) for b in program.blocks]
         for b in program.blocks:
             if b.number in program.reductions:
                 token, operation = self.barrier_results[b.number]
@@ -324,9 +322,7 @@ class Writer:
                 self.kinds[r] = "b1"
             else:
                 # A tie goes to signed integers: they are what addresses are made of.
-                self.kinds[r] = (
-                    max(fitting, key=lambda p: (p[0], p[1] == f"i{size}"))[1] if fitting else default
-                )
+                self.kinds[r] = max(fitting, key=lambda p: (p[0], p[1] == f"i{size}"))[1] if fitting else default
 
     def _block(self, block: Any) -> None:
         self.lines.append(f"def b{block.number}(m, R, A, M, keep):")

@@ -183,9 +183,7 @@ def loop_blocks(blocks: list[Block]) -> set[int]:
     }
 
 
-def live_in(
-    blocks: list[Block], reads: dict[int, set[str]], writes: dict[int, set[str]]
-) -> dict[int, set[str]]:
+def live_in(blocks: list[Block], reads: dict[int, set[str]], writes: dict[int, set[str]]) -> dict[int, set[str]]:
     """Registers whose value at the start of each block can still be read.
 
     Args:

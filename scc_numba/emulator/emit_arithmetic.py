@@ -71,9 +71,7 @@ def _add(w: Writer, i: Instruction) -> None:
             _finish(w, i, f"({a} {symbol} {b})", kind)
     elif "sat" in i.parts:
         sign = 1 if op == "add" else -1
-        w.assign(
-            i.args[0], f"add_saturate({w.source(i.args[1], 'i4')}, {w.source(i.args[2], 'i4')}, {sign})", "i4"
-        )
+        w.assign(i.args[0], f"add_saturate({w.source(i.args[1], 'i4')}, {w.source(i.args[2], 'i4')}, {sign})", "i4")
     else:
         kind = w.integer_kind(i.args[0], int(kind[1:]))
         w.assign(
@@ -351,9 +349,7 @@ def _bfi(w: Writer, i: Instruction) -> None:
 def _bfe(w: Writer, i: Instruction) -> None:
     kind = DTYPES[_type(i)]
     a = w.source(i.args[1], kind)
-    w.assign(
-        i.args[0], f"bit_field_extract({a}, {w.source(i.args[2], 'u4')}, {w.source(i.args[3], 'u4')})", kind
-    )
+    w.assign(i.args[0], f"bit_field_extract({a}, {w.source(i.args[2], 'u4')}, {w.source(i.args[3], 'u4')})", kind)
 
 
 @emits("popc", "clz", "brev", "bfind")

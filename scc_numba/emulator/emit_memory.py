@@ -94,9 +94,7 @@ def _atom(w: Writer, i: Instruction) -> None:
     description = w.access(i, space, ATOMIC, kind, 1, rest[0])
     wanted = target != "_" and w.wanted(target)
     operands = ", ".join(w.source(v, kind) for v in rest[1:])
-    call = (
-        f'm.atomic({description}, "{operation}", {w.address(rest[0])}, ({operands},), {wanted}, {w.mask()})'
-    )
+    call = f'm.atomic({description}, "{operation}", {w.address(rest[0])}, ({operands},), {wanted}, {w.mask()})'
     if wanted:
         w.assign(target, call, kind)
     else:
@@ -134,8 +132,7 @@ def _cp(w: Writer, i: Instruction) -> None:
                 raise w.fail(i, "the ignore-src predicate is not modelled")
             valid = w.source(i.args[3], "u4")
         w.line(
-            f"m.copy_async({read}, {write}, {w.address(i.args[1])}, {w.address(i.args[0])}, {valid}, "
-            f"{w.mask()})"
+            f"m.copy_async({read}, {write}, {w.address(i.args[1])}, {w.address(i.args[0])}, {valid}, {w.mask()})"
         )
     else:
         raise w.fail(i)

@@ -23,9 +23,7 @@ def _vote(w: Writer, i: Instruction) -> None:
     if i.parts[1] != "sync":
         raise w.fail(i, "votes without .sync are gone since PTX 6.4")
     mode = i.parts[2]
-    call = (
-        f'm.vote({i.index}, "{mode}", {w.source(i.args[1], "b1")}, {w.source(i.args[2], "u4")}, {w.mask()})'
-    )
+    call = f'm.vote({i.index}, "{mode}", {w.source(i.args[1], "b1")}, {w.source(i.args[2], "u4")}, {w.mask()})'
     w.assign(i.args[0], call, "u4" if mode == "ballot" else "b1")
 
 
@@ -66,19 +64,13 @@ def _mma(w: Writer, i: Instruction) -> None:
         ("m16n8k8", "tf32"), ("m16n8k4", "tf32"), ("m16n8k16", "f16"), ("m16n8k8", "f16"),
         ("m16n8k16", "bf16"), ("m16n8k8", "bf16"),
     }  # fmt: skip
-    if (
-        i.parts[1:3] != ["sync", "aligned"]
-        or i.parts[4:6] != ["row", "col"]
-        or (shape, types[1]) not in known
-    ):
+    if i.parts[1:3] != ["sync", "aligned"] or i.parts[4:6] != ["row", "col"] or (shape, types[1]) not in known:
         raise w.fail(i)
     if types[1] != types[2] or types[0] != types[3] or types[0] not in ("f32", "f16"):
         raise w.fail(i)
     d, a, b, c = (split_operands(x.strip("{}")) for x in i.args[:4])
     out = "f4" if types[0] == "f32" else "u4"
-    lists = [
-        "(" + ", ".join(w.source(x, k) for x in names) + ",)" for names, k in ((a, "u4"), (b, "u4"), (c, out))
-    ]
+    lists = ["(" + ", ".join(w.source(x, k) for x in names) + ",)" for names, k in ((a, "u4"), (b, "u4"), (c, out))]
     t = w.temporary(
         f'm.matrix_multiply({i.index}, "{shape}", "{types[1]}", "{types[0]}", {", ".join(lists)}, {w.mask()})'
     )

@@ -276,9 +276,7 @@ def compile_ptx(
     cuda = _numba_cuda()
     accepted = inspect.signature(cuda.compile_ptx).parameters
     known = {
-        k: options[k]
-        for k in ("fastmath", "opt", "launch_bounds")
-        if k in accepted and options.get(k) is not None
+        k: options[k] for k in ("fastmath", "opt", "launch_bounds") if k in accepted and options.get(k) is not None
     }
     with pretend_device(target):
         try:
@@ -383,8 +381,7 @@ def load(
     function = python_function(kernel)
     if function is None:
         raise ArgumentError(
-            f"kernel is a {type(kernel).__name__}; it must be a function, a cuda.jit dispatcher or a "
-            f"PtxKernel"
+            f"kernel is a {type(kernel).__name__}; it must be a function, a cuda.jit dispatcher or a PtxKernel"
         )
     if options is None:
         options = dict(getattr(kernel, "targetoptions", None) or {})
@@ -400,16 +397,13 @@ def load(
         names = list(function.__code__.co_varnames[: function.__code__.co_argcount])
         if len(names) != len(args):
             raise ArgumentError(
-                f"{function.__name__} takes {len(names)} arguments ({', '.join(names)}), {len(args)} were "
-                f"given"
+                f"{function.__name__} takes {len(names)} arguments ({', '.join(names)}), {len(args)} were given"
             )
         types = parse_signature(signature) if signature is not None else ()
         if signature is None:
             types = tuple(type_of(a, n, mlir) for a, n in zip(args, names, strict=True))
         if len(types) != len(names):
-            raise ArgumentError(
-                f"{function.__name__} takes {len(names)} arguments, its signature has {len(types)}"
-            )
+            raise ArgumentError(f"{function.__name__} takes {len(names)} arguments, its signature has {len(types)}")
         parameters = [describe(t, n, mlir) for t, n in zip(types, names, strict=True)]
         text = _ptx(function, types, target, options, mlir)
         loaded = _build(text, parameters, None)

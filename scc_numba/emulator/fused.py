@@ -33,7 +33,7 @@ def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 @vectorize(["float32(float32,float32,float32)", "float64(float64,float64,float64)"], cache=True)
 def fma(a: Any, b: Any, c: Any) -> Any:
     """a*b + c, rounded once to nearest even."""
-    return _fma(a, b, c)  # type: ignore[call-arg]
+    return _fma(a, b, c)
 
 
 @vectorize(["float32(float32,float32)", "float64(float64,float64)"], cache=True)

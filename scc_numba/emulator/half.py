@@ -112,21 +112,13 @@ def _register() -> None:
         HELPERS[f"_ZL6__hfma{mangled}S_S__nbst"] = Helper((kind, kind, kind), kind, fma)
         negate = (lambda x: -x) if half else (lambda x: x ^ np.uint16(0x8000))
         absolute = np.abs if half else (lambda x: x & np.uint16(0x7FFF))
-        HELPERS[f"_ZngRK{mangled}_nbst"] = HELPERS[f"_ZL6__hneg{mangled}_nbst"] = Helper(
-            (kind,), kind, negate
-        )
+        HELPERS[f"_ZngRK{mangled}_nbst"] = HELPERS[f"_ZL6__hneg{mangled}_nbst"] = Helper((kind,), kind, negate)
         HELPERS[f"_ZpsRK{mangled}_nbst"] = Helper((kind,), kind, lambda x: x)
         HELPERS[f"_ZL6__habs{mangled}_nbst"] = Helper((kind,), kind, absolute)
-        HELPERS[f"_ZL6__hmax{mangled}S__nbst"] = Helper(
-            (kind, kind), kind, half_max if half else _bf(maximum)
-        )
-        HELPERS[f"_ZL6__hmin{mangled}S__nbst"] = Helper(
-            (kind, kind), kind, half_min if half else _bf(minimum)
-        )
+        HELPERS[f"_ZL6__hmax{mangled}S__nbst"] = Helper((kind, kind), kind, half_max if half else _bf(maximum))
+        HELPERS[f"_ZL6__hmin{mangled}S__nbst"] = Helper((kind, kind), kind, half_min if half else _bf(minimum))
         nan = np.isnan if half else (lambda x: np.isnan(bfloat_to_float(x)))
-        HELPERS[f"_ZL8__hisnan{mangled}_nbst"] = Helper(
-            (kind,), "u1", lambda x, nan=nan: nan(x).astype(np.uint8)
-        )
+        HELPERS[f"_ZL8__hisnan{mangled}_nbst"] = Helper((kind,), "u1", lambda x, nan=nan: nan(x).astype(np.uint8))
         for code, source in zip(
             "fdstijlmxy", ("f4", "f8", "i2", "u2", "i4", "u4", "i8", "u8", "i8", "u8"), strict=True
         ):

@@ -71,9 +71,7 @@ def _copy(module: Module, body: list[Instruction | Label], flat: Flat, suffix: s
         flat.tables.update({n + inner: [t + inner for t in ts] for n, ts in callee.tables.items()})
         end = f"$return{inner}"
         if item.guard:  # a guarded call: jump over it
-            flat.body.append(
-                Instruction("bra", [end], _negate(item.guard), item.line, item.file, item.ptx_line)
-            )
+            flat.body.append(Instruction("bra", [end], _negate(item.guard), item.line, item.file, item.ptx_line))
         returning = []
         for x in renamed:
             if isinstance(x, Instruction) and x.parts[0] == "ret":
@@ -102,9 +100,7 @@ def _call_parts(call: Instruction) -> tuple[list[str], str, list[str]]:
     return result, name, inside(args[0]) if args else []
 
 
-def _renamed(
-    function: Function, suffix: str, arguments: list[str], result: list[str]
-) -> list[Instruction | Label]:
+def _renamed(function: Function, suffix: str, arguments: list[str], result: list[str]) -> list[Instruction | Label]:
     """The callee's body with its own names made unique and its parameters named as the caller names them."""
     names = {r: r + suffix for r in function.registers}
     names.update({v.name: v.name + suffix for v in function.locals})
@@ -129,11 +125,7 @@ def _renamed(
             out.append(Label(rename(x.name)))
         else:
             args = [rename(a) for a in x.args]
-            guard = (
-                ("!" + rename(x.guard[1:]) if x.guard.startswith("!") else rename(x.guard))
-                if x.guard
-                else None
-            )
+            guard = ("!" + rename(x.guard[1:]) if x.guard.startswith("!") else rename(x.guard)) if x.guard else None
             out.append(Instruction(x.opcode, args, guard, x.line, x.file, x.ptx_line))
     return out
 

@@ -29,9 +29,7 @@ def _shape(value: Any, name: str, limits: tuple[int, int, int]) -> tuple[int, in
     out = []
     for k, v in enumerate(given):
         if isinstance(v, (bool, np.bool_)) or not isinstance(v, (int, np.integer)):
-            raise LaunchError(
-                f"{name}={value!r}: {_AXES[k]} is a {type(v).__name__}, it must be a whole number"
-            )
+            raise LaunchError(f"{name}={value!r}: {_AXES[k]} is a {type(v).__name__}, it must be a whole number")
         if not 1 <= v <= limits[k]:
             raise LaunchError(f"{name}={value!r}: {_AXES[k]} must be between 1 and {limits[k]:,}")
         out.append(int(v))
@@ -41,31 +39,21 @@ def _shape(value: Any, name: str, limits: tuple[int, int, int]) -> tuple[int, in
 
 def _check_array(value: Any, p: Parameter, written: bool) -> None:
     if not isinstance(value, np.ndarray):
-        hint = (
-            "; a pointer parameter is given the array itself, not its address" if p.form == "pointer" else ""
-        )
+        hint = "; a pointer parameter is given the array itself, not its address" if p.form == "pointer" else ""
         raise ArgumentError(f"argument {p.name} is a {type(value).__name__}, it must be a NumPy array{hint}")
     if p.dtype is not None and value.dtype != p.dtype:
         raise ArgumentError(f"argument {p.name} has dtype {value.dtype}, the signature says {p.dtype}")
     is_array = p.form in ("array", "memref")
     if is_array and value.ndim != p.dimensions:
-        raise ArgumentError(
-            f"argument {p.name} has {value.ndim} dimensions, the signature says {p.dimensions}"
-        )
+        raise ArgumentError(f"argument {p.name} has {value.ndim} dimensions, the signature says {p.dimensions}")
     if p.form == "pointer" and not value.flags.c_contiguous:
-        raise ArgumentError(
-            f"argument {p.name} is not C-contiguous; a bare pointer needs numpy.ascontiguousarray"
-        )
+        raise ArgumentError(f"argument {p.name} is not C-contiguous; a bare pointer needs numpy.ascontiguousarray")
     if is_array and p.layout == "C" and not value.flags.c_contiguous:
         raise ArgumentError(f"argument {p.name} is not C-contiguous, as its signature says (layout 'C')")
     if is_array and p.layout == "F" and not value.flags.f_contiguous:
-        raise ArgumentError(
-            f"argument {p.name} is not Fortran-contiguous, as its signature says (layout 'F')"
-        )
+        raise ArgumentError(f"argument {p.name} is not Fortran-contiguous, as its signature says (layout 'F')")
     if written and not value.flags.writeable:
-        raise ArgumentError(
-            f"argument {p.name} is read-only and the kernel writes to it; pass a writable copy"
-        )
+        raise ArgumentError(f"argument {p.name} is read-only and the kernel writes to it; pass a writable copy")
 
 
 def _scalar(value: Any, p: Parameter) -> Any:
@@ -138,9 +126,9 @@ def _as_parameter(value: Any, kind: str) -> Any:
         return value.view(dtype)
     if dtype.kind == "f" or value.dtype.kind == "f":
         return value.astype(dtype)
-    return value.astype(
-        np.dtype(f"{value.dtype.kind if value.dtype.kind in 'iu' else 'i'}{dtype.itemsize}")
-    ).view(dtype)
+    return value.astype(np.dtype(f"{value.dtype.kind if value.dtype.kind in 'iu' else 'i'}{dtype.itemsize}")).view(
+        dtype
+    )
 
 
 def _keep_written(machine: Machine) -> None:
@@ -182,8 +170,7 @@ def _limits(
         problems.append(f"registers={registers} a thread, {target.name} allows {target.per_thread}")
     elif registers is not None and registers * threads > target.registers:
         problems.append(
-            f"registers={registers} a thread for {threads} threads, {target.name} has "
-            f"{target.registers:,} a block"
+            f"registers={registers} a thread for {threads} threads, {target.name} has {target.registers:,} a block"
         )
     line = program.instructions[0].line if program.instructions else 0
     file = program.files.get(program.instructions[0].file, "") if program.instructions else ""

@@ -26,9 +26,7 @@ from .program import CONST_WINDOW, GLOBAL_WINDOW, OFFSET_MASK, Access, Program
 from .tensor_cores import TensorCores
 from .warp import WarpOperations
 
-BATCH_THREADS = (
-    16384  # amortises Python over many threads and still fits in cache; 2,048 is about twice as slow
-)
+BATCH_THREADS = 16384  # amortises Python over many threads and still fits in cache; 2,048 is about twice as slow
 _GRID_WIDE = 1 << 22  # threads that a cooperative launch may hold at once
 _SHADOW_BYTES = 1 << 25  # most that the shadows of a batch may take
 _FAIRNESS = 64  # steps after which a kernel with locks lets the group that is furthest ahead run
@@ -341,9 +339,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         else:
             taken = Mask(bits, self.nb, self.nw)
             rest = Mask(~condition if M is None else M.bits & ~condition, self.nb, self.nw)
-            self.diverged[block.number] += (
-                taken.warps + rest.warps - (self.nb * self.nw if M is None else M.warps)
-            )
+            self.diverged[block.number] += taken.warps + rest.warps - (self.nb * self.nw if M is None else M.warps)
             go(target, taken)
             go(block.next, rest)
 
@@ -382,11 +378,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
             self._check_barrier(waiting, opened, grid_wide)
         for n in opened:
             M, value = waiting.pop(n)
-            bits = (
-                np.broadcast_to(True if M is None else M.bits, (self.nb, self.nw, 32))
-                if M is not None
-                else None
-            )
+            bits = np.broadcast_to(True if M is None else M.bits, (self.nb, self.nw, 32)) if M is not None else None
             arrived = bits.any(axis=(1, 2)) if bits is not None else np.ones(self.nb, bool)
             if not arrived.all() and getattr(self, "follow_shared", False):
                 self._split_shadow()
@@ -440,16 +432,14 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                 absent = int(np.flatnonzero(there[m][block])[0])
                 line = blocks[m].instructions[-1].line
                 message = (
-                    f"{int(here[block])} threads of the block wait here, "
-                    f"{int(counts[m][block])} at line {line}"
+                    f"{int(here[block])} threads of the block wait here, {int(counts[m][block])} at line {line}"
                 )
             else:
                 everyone = there[n][block].reshape(-1)
                 absent = int(np.flatnonzero(~everyone[: self.threads_per_block])[0])
                 missing = self.threads_per_block - int(here[block])
                 message = (
-                    f"{missing} of the block's {self.threads_per_block} threads have returned "
-                    f"before this barrier"
+                    f"{missing} of the block's {self.threads_per_block} threads have returned before this barrier"
                 )
             self.add_finding(
                 "divergent-barrier", instruction, message, position=block * self.nw * 32 + thread,
@@ -509,9 +499,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
             fmt = self._string(int(where[block, warp, lane]))
             at = int(frame[block, warp, lane]) & OFFSET_MASK
             line = _format(fmt, self.local_memory[block, warp, lane], at, self._string)
-            self.printed.append(
-                (self.first_block + int(block), len(self.printed), int(warp * 32 + lane), line)
-            )
+            self.printed.append((self.first_block + int(block), len(self.printed), int(warp * 32 + lane), line))
 
     def _string(self, address: int) -> str:
         offset = address & OFFSET_MASK

@@ -138,8 +138,7 @@ class State:
                 message = f"{verb} {a.size} bytes at byte {offset} of {name}, which has {size} bytes"
             elif kind == "misaligned":
                 message = (
-                    f"{verb} {a.size} bytes at byte {offset} of {name}: the address is no "
-                    f"multiple of {a.size}"
+                    f"{verb} {a.size} bytes at byte {offset} of {name}: the address is no multiple of {a.size}"
                 )
             else:
                 message = f"reads byte {offset} of {name}, where nothing was written yet"
@@ -242,8 +241,7 @@ class State:
                 message = f"reads byte {address - base} of shared {name}, which no thread has written"
             elif kind == "copy-not-waited":
                 message = (
-                    f"uses byte {address - base} of shared {name} while an asynchronous copy to "
-                    f"it is under way"
+                    f"uses byte {address - base} of shared {name} while an asynchronous copy to it is under way"
                 )
             else:
                 message = f"{verb} byte {address - base} of shared {name}, which another thread {theirs} "

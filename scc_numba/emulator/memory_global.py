@@ -153,16 +153,12 @@ class GlobalMemory(State):
         memory = self.constants[: len(self.constants) // a.item * a.item].view(a.kind)
         offset = addr & np.int64(OFFSET_MASK)
         outside = (
-            (offset < 0)
-            | (offset + a.size > len(self.constants))
-            | ((addr >> np.int64(40)) != CONST_WINDOW >> 40)
+            (offset < 0) | (offset + a.size > len(self.constants)) | ((addr >> np.int64(40)) != CONST_WINDOW >> 40)
         )
         if M is not None:
             outside = outside & M.bits
         if outside.any():
-            self.first_fault(
-                "out-of-bounds", a, outside, offset, "constant memory", "reads outside the constants"
-            )
+            self.first_fault("out-of-bounds", a, outside, offset, "constant memory", "reads outside the constants")
         index = np.clip(offset >> np.int64(a.shift), 0, max(len(memory) - a.count, 0))
         parts = [memory[index + j] for j in range(a.count)]
         return parts[0] if a.count == 1 else parts

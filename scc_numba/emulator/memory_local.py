@@ -20,9 +20,7 @@ class LocalMemory(State):
         self.local_size = self.program.local_bytes
         if self.local_size:
             self.local_memory = np.zeros((self.nb, self.nw, 32, self.local_size), np.uint8)
-            self.local_written = (
-                np.zeros((self.nb, self.nw, 32, self.local_size), bool) if self.checks else None
-            )
+            self.local_written = np.zeros((self.nb, self.nw, 32, self.local_size), bool) if self.checks else None
 
     def _local_offset(self, a: Access, addr: Any, M: Mask | None) -> tuple[Any, Any]:
         """Count and check; returns the offset, moved inside where it was not, and where that was (or
@@ -33,9 +31,7 @@ class LocalMemory(State):
             three = addr if addr.ndim else addr.reshape(1, 1, 1)
             flat = np.ascontiguousarray(three).reshape(-1)
             layout = M.layout if M is not None else (NO_MASK, 0, 0, 0)
-            ac.count_local(
-                flat, *strides(three.shape), *layout, self.nb, self.nw, a.size, self.stats[a.number]
-            )
+            ac.count_local(flat, *strides(three.shape), *layout, self.nb, self.nw, a.size, self.stats[a.number])
         outside = (offset < 0) | (offset + a.size > self.local_size)
         if np.any(outside):
             active = outside if M is None else outside & M.bits

@@ -44,14 +44,10 @@ class SharedMemory(State):
     def _split_shadow(self) -> None:
         """From now on every block has its own shadow."""
         if self.shadow_rows < self.nb:
-            self.shadow = np.ascontiguousarray(
-                np.broadcast_to(self.shadow, (self.nb, *self.shadow.shape[1:]))
-            )
+            self.shadow = np.ascontiguousarray(np.broadcast_to(self.shadow, (self.nb, *self.shadow.shape[1:])))
             self.shadow_rows = self.nb
 
-    def _check_shared(
-        self, a: Access, addr: Any, M: Mask | None, mode: int
-    ) -> tuple[Any, tuple[int, ...], bool]:
+    def _check_shared(self, a: Access, addr: Any, M: Mask | None, mode: int) -> tuple[Any, tuple[int, ...], bool]:
         """Count and check; returns element numbers, their shape, and whether they are the same in all
         blocks.
         """
@@ -117,9 +113,7 @@ class SharedMemory(State):
             self.shared_race_faults(a, index.reshape(shape), values, M)
         self._write_shared(a, index.reshape(shape), same, values, M)
 
-    def _write_shared(
-        self, a: Access, index: Any, same: bool, values: tuple[Any, ...], M: Mask | None
-    ) -> None:
+    def _write_shared(self, a: Access, index: Any, same: bool, values: tuple[Any, ...], M: Mask | None) -> None:
         memory = self._shared_view(a.kind)
         spare = self.shared_limit >> a.shift
         for j, value in enumerate(values):
@@ -144,9 +138,7 @@ class SharedMemory(State):
 
     # ------------------------------------------------------------------------------------ cp.async
 
-    def copy_async(
-        self, read: Access, write: Access, source: Any, target: Any, valid: Any, M: Mask | None
-    ) -> None:
+    def copy_async(self, read: Access, write: Access, source: Any, target: Any, valid: Any, M: Mask | None) -> None:
         """cp.async: the data arrive at once, the shadow remembers that a reader may not count on it yet."""
         if valid is not None:
             empty = valid == 0

@@ -56,11 +56,7 @@ def plot_access(report: Report, line: int, warp: int = 0, access: int = 0, ax: A
         for c, r in zip(cells.tolist(), rows.tolist(), strict=True):
             distinct.setdefault(c, set()).add(r)
         worst = max((len(v) for v in distinct.values()), default=0)
-        note = (
-            f"{worst} wavefront{'s' if worst != 1 else ''}"
-            if trace.size <= 4
-            else f"{trace.size}-byte accesses"
-        )
+        note = f"{worst} wavefront{'s' if worst != 1 else ''}" if trace.size <= 4 else f"{trace.size}-byte accesses"
     else:
         sectors = np.unique(offsets // 32)
         place = {int(s): k for k, s in enumerate(sectors)}
@@ -74,9 +70,7 @@ def plot_access(report: Report, line: int, warp: int = 0, access: int = 0, ax: A
     ax.set_ylim(_LANES - 0.5, -0.5)
     ax.set_ylabel("lane")
     what = "loads" if trace.mode == 0 else "stores" if trace.mode == 1 else "atomics"
-    ax.set_title(
-        f"{report.kernel}, line {line}: {trace.space} {what}, {len(lanes)} lanes, {note}", fontsize=10
-    )
+    ax.set_title(f"{report.kernel}, line {line}: {trace.space} {what}, {len(lanes)} lanes, {note}", fontsize=10)
     return ax
 
 
@@ -105,9 +99,7 @@ def plot_lines(report: Report, count: str = "instructions", top: int = 12, ax: A
         _, ax = plt.subplots(figsize=(7.2, 0.32 * max(len(lines), 2) + 0.8), layout="constrained")
     places = range(len(lines))
     ax.barh(places, [value(x) for x in lines], color="#00527a")
-    ax.set_yticks(
-        places, [f"{x.line}: {x.source.strip()[:52]}" for x in lines], family="monospace", fontsize=8
-    )
+    ax.set_yticks(places, [f"{x.line}: {x.source.strip()[:52]}" for x in lines], family="monospace", fontsize=8)
     ax.invert_yaxis()
     ax.set_xlabel(count.replace("_", " "))
     ax.set_title(report.kernel, fontsize=10)

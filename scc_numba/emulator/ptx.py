@@ -198,9 +198,7 @@ def _header(header: str, is_entry: bool, source: _Text, position: int) -> Functi
 def _variables(text: str, module: Module) -> None:
     """Module-level variables; every other directive between functions is of no interest here."""
     text = re.sub(r"\.section\s+\S+\s*\{.*?\}", "", text, flags=re.S)
-    for statement in re.findall(
-        r"(?:\.(?:visible|extern|weak|common)\s+)*\.(?:global|const|shared)\b[^;]*;", text
-    ):
+    for statement in re.findall(r"(?:\.(?:visible|extern|weak|common)\s+)*\.(?:global|const|shared)\b[^;]*;", text):
         variable = _variable(statement.strip())
         if variable is not None:
             module.variables[variable.name] = variable
@@ -367,9 +365,7 @@ def _statement(
             if p is None:
                 raise source.error(start, "cannot read this parameter")
             scopes.declare(p[2])
-        elif text.startswith(
-            (".pragma", ".branchtargets", ".file", ".calltargets", ".callprototype", ".alias")
-        ):
+        elif text.startswith((".pragma", ".branchtargets", ".file", ".calltargets", ".callprototype", ".alias")):
             if text.startswith(".branchtargets"):
                 previous = function.body.pop() if function.body else None
                 if not isinstance(previous, Label):

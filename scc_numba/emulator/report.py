@@ -208,11 +208,7 @@ class Report:
         total = Line(0, "")
         for a in self._machine.program.accesses:
             self._count(total, a)
-        hits = [
-            h.max()
-            for h in (self._machine.atomic_hits, self._machine.shared_hits)
-            if h is not None and len(h)
-        ]
+        hits = [h.max() for h in (self._machine.atomic_hits, self._machine.shared_hits) if h is not None and len(h)]
         total.atomics.worst_contention = int(max(hits, default=0))
         return total
 
@@ -294,9 +290,7 @@ class Report:
             for a in m.program.accesses:
                 if a.space not in ("global", "generic"):
                     continue
-                part = (
-                    entry.load if a.mode == ac.LOAD else entry.store if a.mode == ac.STORE else entry.atomics
-                )
+                part = entry.load if a.mode == ac.LOAD else entry.store if a.mode == ac.STORE else entry.atomics
                 part.add(m.stats[a.number, n], a.size)
             touched = m.touched[p.start >> 5 : (p.end + 31) >> 5]
             entry.unique_load_sectors = int(np.count_nonzero(touched & 1))

@@ -377,9 +377,7 @@ def integer_to_float(x: Value, mode: str, dt: np.dtype) -> Value:
     if mode == "rn":
         return r
     # Compare exactly, in integers: split so that the rounded value fits.
-    exact = np.vectorize(lambda v, w: (int(v) > int(w)) - (int(v) < int(w)), otypes=[np.int8])(
-        x, r.astype(f8)
-    )
+    exact = np.vectorize(lambda v, w: (int(v) > int(w)) - (int(v) < int(w)), otypes=[np.int8])(x, r.astype(f8))
     return _directed(r, exact.astype(dt), mode)
 
 
@@ -448,6 +446,4 @@ def halves(x: Value, dt: np.dtype) -> tuple[Value, Value]:
     return x.astype(u2).view(dt), (x >> np.uint32(16)).astype(u2).view(dt)
 
 
-NAMES = {
-    k: v for k, v in globals().items() if not k.startswith("_") and k not in ("annotations", "Any", "Value")
-}
+NAMES = {k: v for k, v in globals().items() if not k.startswith("_") and k not in ("annotations", "Any", "Value")}

@@ -160,9 +160,7 @@ class WarpOperations(State):
         standing = here
         for held in self.held:
             standing = standing | held[1]
-        lanes = (np.broadcast_to(named, here.shape)[..., None] >> np.arange(32, dtype=np.uint32)) & np.uint32(
-            1
-        )
+        lanes = (np.broadcast_to(named, here.shape)[..., None] >> np.arange(32, dtype=np.uint32)) & np.uint32(1)
         wanted = (lanes.astype(bool) & here[..., None]).any(axis=2) & self.alive
         ready = ~(wanted & ~standing).any(axis=2, keepdims=True)
         passed = here & ready

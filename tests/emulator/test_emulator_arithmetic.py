@@ -103,9 +103,7 @@ def test_integer_operations(op, kind):
 @pytest.mark.parametrize("op", ["shl", "shr"])
 def test_shifts_clamp_at_the_width(op, kind):
     bits = 8 * size_of(kind)
-    a, n = cross(
-        edges(kind), np.array([0, 1, 5, 15, 16, 31, 32, 33, 63, 64, 65, 2**31, 2**32 - 1], np.uint32)
-    )
+    a, n = cross(edges(kind), np.array([0, 1, 5, 15, 16, 31, 32, 33, 63, 64, 65, 2**31, 2**32 - 1], np.uint32))
     got = run(f"{op}.{kind if op == 'shr' else f'b{bits}'}", kind, (kind, "u32"), a, n)
     want = []
     for x, y in zip(a.tolist(), n.tolist(), strict=True):
@@ -133,9 +131,7 @@ def test_bit_counting(kind):
     assert run(f"popc.{kind}", "u32", (kind,), a).tolist() == [int(x).bit_count() for x in a]
     assert run(f"clz.{kind}", "u32", (kind,), a).tolist() == [bits - int(x).bit_length() for x in a]
     assert run(f"brev.{kind}", kind, (kind,), a).tolist() == [int(f"{int(x):0{bits}b}"[::-1], 2) for x in a]
-    assert run(f"bfind.u{bits}", "u32", (kind,), a).tolist() == [
-        (int(x).bit_length() - 1) & 0xFFFFFFFF for x in a
-    ]
+    assert run(f"bfind.u{bits}", "u32", (kind,), a).tolist() == [(int(x).bit_length() - 1) & 0xFFFFFFFF for x in a]
 
 
 @pytest.mark.parametrize("kind", ["u32", "s32", "u64", "s64"])
@@ -290,18 +286,14 @@ def round_to(value, bits, low, mode="rn"):
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    st.lists(st.tuples(*[st.floats(width=32, min_value=-1e6, max_value=1e6)] * 3), min_size=1, max_size=64)
-)
+@given(st.lists(st.tuples(*[st.floats(width=32, min_value=-1e6, max_value=1e6)] * 3), min_size=1, max_size=64))
 def test_fma_rounds_once_float32(triples):
     # Half of the cases are forced near ties, where rounding twice shows.
     ties = [(1 + 2**-12, 1 + 2**-12, float(np.float32(2.0**-60))), (1 + 2**-23, 1 - 2**-23, 2.0**-70)]
     a, b, c = (np.array(v, np.float32) for v in zip(*(triples + ties), strict=True))
     for mode in ("rn", "rm", "rp", "rz"):
         got = run(f"fma.{mode}.f32", "f32", ("f32",) * 3, a, b, c)
-        want = [
-            round_to(exact(x) * exact(y) + exact(z), 24, -149, mode) for x, y, z in zip(a, b, c, strict=True)
-        ]
+        want = [round_to(exact(x) * exact(y) + exact(z), 24, -149, mode) for x, y, z in zip(a, b, c, strict=True)]
         assert [exact(g) for g in got] == want, mode
 
 

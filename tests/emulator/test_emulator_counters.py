@@ -93,8 +93,7 @@ def test_shared_gather(pattern, wide, threads):
         requests += any(k >= 0 for k in lanes)
         if wide:  # half-warps, two words a lane
             waves += sum(
-                passes([2 * k + h for k in half if k >= 0 for h in (0, 1)])
-                for half in (lanes[:16], lanes[16:])
+                passes([2 * k + h for k in half if k >= 0 for h in (0, 1)]) for half in (lanes[:16], lanes[16:])
             )
         else:
             waves += passes([k for k in lanes if k >= 0])

@@ -59,9 +59,7 @@ def test_out_of_bounds_is_exact_to_the_element():
     assert (f.block, f.threads, f.address, f.count) == ((1, 0, 0), ((31, 0, 0),), 256, 1)
     assert out[:-1].tolist() == a[1:].tolist()
     out = np.zeros(64, "f4")
-    f = only(
-        launch(writes_past_the_end, 3, 32, (a, out)), "out-of-bounds", marked(writes_past_the_end), "out"
-    )
+    f = only(launch(writes_past_the_end, 3, 32, (a, out)), "out-of-bounds", marked(writes_past_the_end), "out")
     assert f.address == 256
     assert not launch(writes_inside, 3, 32, (a, out)).findings
 
@@ -313,9 +311,7 @@ ret;
 def test_uninitialised_local():
     # Numba zeroes local arrays, so only PTX from elsewhere can do this.
     out = np.zeros(32, "i4")
-    f = only(
-        launch(PtxKernel(LOCAL.format(offset="+8"), ("pointer",)), 1, 32, (out,)), "uninitialised-local", 9
-    )
+    f = only(launch(PtxKernel(LOCAL.format(offset="+8"), ("pointer",)), 1, 32, (out,)), "uninitialised-local", 9)
     assert (f.count, f.file, f.array) == (32, "kernel.py", "local")
     report = launch(PtxKernel(LOCAL.format(offset=""), ("pointer",)), 1, 32, (out,), strict=True)
     assert out.tolist() == list(range(32))
@@ -469,9 +465,7 @@ def shuffle_for_all(a, out):
 
 def test_divergent_shuffle():
     a, out = numbers(32), np.zeros(32, "f4")
-    f = only(
-        launch(shuffle_in_a_branch, 1, 32, (a, out)), "divergent-warp-operation", marked(shuffle_in_a_branch)
-    )
+    f = only(launch(shuffle_in_a_branch, 1, 32, (a, out)), "divergent-warp-operation", marked(shuffle_in_a_branch))
     assert f.threads[1] == (16, 0, 0)
     assert not launch(shuffle_for_all, 1, 32, (a, out)).findings
     assert out.tolist() == [t + t + 8 if t < 16 else t for t in range(32)]

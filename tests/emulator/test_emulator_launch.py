@@ -311,9 +311,7 @@ def test_entries_are_private_and_verified(folder):
     assert cache.disk_get("0" * 64) is None
     entry.write_text("garbage")
     y = np.ones(32)
-    launch(
-        multiplier(7), 1, 32, (y,)
-    )  # a new function object: not in memory, and the entry on disk is broken
+    launch(multiplier(7), 1, 32, (y,))  # a new function object: not in memory, and the entry on disk is broken
     assert (y == 7).all()
     assert ".entry" in cache.disk_get(key)  # rebuilt
 

@@ -36,12 +36,8 @@ expression = st.recursive(
     leaf,
     lambda inner: st.one_of(
         st.tuples(st.sampled_from(list(OPERATORS)), inner, inner),
-        st.tuples(
-            st.sampled_from(["//", "%"]), inner, st.sampled_from([("const", n) for n in (1, 2, 3, 8, 1000)])
-        ),
-        st.tuples(
-            st.sampled_from([">>", "<<"]), inner, st.sampled_from([("const", n) for n in (0, 1, 5, 33, 63)])
-        ),
+        st.tuples(st.sampled_from(["//", "%"]), inner, st.sampled_from([("const", n) for n in (1, 2, 3, 8, 1000)])),
+        st.tuples(st.sampled_from([">>", "<<"]), inner, st.sampled_from([("const", n) for n in (0, 1, 5, 33, 63)])),
         st.tuples(st.sampled_from(["min", "max"]), inner, inner),
     ),
     max_leaves=5,
@@ -53,9 +49,7 @@ count = st.tuples(st.just("atomic"), expression, expression)
 local = st.recursive(
     st.one_of(assign, assign, load, count),
     lambda inner: st.one_of(
-        st.tuples(
-            st.just("if"), condition, st.lists(inner, min_size=1, max_size=2), st.lists(inner, max_size=2)
-        ),
+        st.tuples(st.just("if"), condition, st.lists(inner, min_size=1, max_size=2), st.lists(inner, max_size=2)),
         st.tuples(st.just("for"), expression, st.lists(inner, min_size=1, max_size=2), st.none() | condition),
     ),
     max_leaves=5,
@@ -138,13 +132,11 @@ def source(program, threads):
             lines.append(f"{pad}{target} = uint64(cuda.{name}(0xFFFFFFFF, int64({target}), {n}))")
         elif kind == "ballot":
             lines.append(
-                f"{pad}{statement[1]} = uint64(uint32(cuda.ballot_sync(0xFFFFFFFF, "
-                f"{comparison(statement[2])})))"
+                f"{pad}{statement[1]} = uint64(uint32(cuda.ballot_sync(0xFFFFFFFF, {comparison(statement[2])})))"
             )
         else:
             lines.append(
-                f"{pad}{statement[1]} = uint64(cuda.syncthreads_count(1 if {comparison(statement[2])} "
-                f"else 0))"
+                f"{pad}{statement[1]} = uint64(cuda.syncthreads_count(1 if {comparison(statement[2])} else 0))"
             )
 
     for statement in program:
@@ -203,9 +195,7 @@ def one(statement, v, x, acc):
 def interpret(program, x, blocks, threads):
     out, acc = [], [0] * 8
     for block in range(blocks):
-        states = [
-            {"a": int(x[block * threads + t]), "b": t * 7, "c": block * threads + t} for t in range(threads)
-        ]
+        states = [{"a": int(x[block * threads + t]), "b": t * 7, "c": block * threads + t} for t in range(threads)]
         for statement in program:
             kind = statement[0]
             if kind == "shared":
