@@ -38,15 +38,18 @@ gpu: ## on a machine with a CUDA GPU: all tests on it, then the ladder's times, 
 	PYTHONPATH=.:reference SCC_NUMBA_DEVICE=gpu $(GPU_PYTHON) -m scc_numba ladder \
 		--layer 128,256,256,16,16,2,0.5 --report $(GPU_RESULTS)/ladder
 
-readme: $(VENV)/test ## run both commands, and put their output and the figures into README.md
+CHECK := scc-numba check tests/check/my_kernel.py:run --op forward
+FILL = $(BIN)/python -m scc_numba.measure.readme README.md
+
+readme: $(VENV)/test ## run the commands, and put their output and the figures into README.md
 	@mkdir -p build tutorials/images
 	@$(BIN)/python -m scc_numba.pictures.windows tutorials/images/sliding_windows.svg
 	@COLUMNS=96 $(BIN)/scc-numba ladder --report build/readme > build/ladder.txt
-	@$(BIN)/python -m pytest -q | tail -n 1 > build/test.txt
-	@command="scc-numba check tests/check/my_kernel.py:run --op forward"; \
-		echo "$$ $$command" > build/check.txt; $(BIN)/$$command >> build/check.txt || test $$? = 1
-	@$(BIN)/python -m scc_numba.measure.readme README.md build/readme/ladder.csv \
-		build/ladder.txt build/test.txt build/check.txt
+	@$(BIN)/$(CHECK) > build/check.txt || test $$? = 1
+	@$(FILL) "ladder table=build/readme/ladder.csv" "make ladder=build/ladder.txt" "$(CHECK)=build/check.txt"
+	@$(BIN)/python -m pytest -q > build/pytest.txt || { tail -n 20 build/pytest.txt; exit 1; }
+	@{ echo …; tail -n 1 build/pytest.txt; } > build/test.txt
+	@$(FILL) "make test=build/test.txt"
 
 clean: ## remove .venv and everything generated
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,12 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
+from typer.testing import CliRunner
 
+from scc_numba.cli import app, frame
 from scc_numba.cli.arguments import load_object, parse_layer
 from scc_numba.device import backend
+from scc_numba.kernels import OPS, ladder
+from scc_numba.measure.climb import Climb
 
 SMALL = "1,8,6,4,4,2,0.5"
+NAMES = [rung.name for op in OPS for rung in ladder(op)]
 
 
 def scc_numba(*words, timeout=300, **environment):
@@ -61,7 +67,7 @@ def reported(tmp_path_factory):
 def test_ladder(reported):
     ran, folder = reported
     assert ran.returncode == 0, ran.stderr
-    for name in ("f0", "f1", "x0", "x1", "w0", "w1"):
+    for name in NAMES:
         assert re.search(rf"^{name} .*right", ran.stdout, re.MULTILINE), ran.stdout
     assert backend().name in ran.stdout
     assert sorted(path.name for path in folder.iterdir()) == ["index.html", "ladder.csv"]
@@ -73,14 +79,14 @@ def test_the_page_is_self_contained(reported):
     assert outside == []
     assert page.count("data:image/png;base64,") == 3
     assert page.count("<svg") >= 1
-    assert page.count('class="right"') == 6
+    assert page.count('class="right"') == len(NAMES)
     assert "<script" not in page
 
 
 def test_the_csv_is_readable(reported):
     with open(reported[1] / "ladder.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert {row["rung"] for row in rows} == {"f0", "f1", "x0", "x1", "w0", "w1"}
+    assert {row["rung"] for row in rows} == set(NAMES)
 
 
 def test_ladder_on_a_picture_of_ones_own(tmp_path):
@@ -96,7 +102,7 @@ def test_ladder_on_a_picture_of_ones_own(tmp_path):
 def test_ladder_in_the_simulator_counts_nothing():
     ran = scc_numba("ladder", "--layer", "1,4,3,2,2,2,0.5", SCC_NUMBA_DEVICE="simulator")
     assert ran.returncode == 0, ran.stderr
-    assert len(re.findall(r"^[fxw]\d .* right +[\d.]+$", ran.stdout, re.MULTILINE)) == 6, ran.stdout
+    assert len(re.findall(r"^[fxw]\d .* right +[\d.]+$", ran.stdout, re.MULTILINE)) == len(NAMES), ran.stdout
     assert "nothing to count" in ran.stdout
     assert "ratio" not in ran.stdout
 
@@ -118,6 +124,7 @@ def test_ladder_in_the_simulator_counts_nothing():
         (["--dtype", "int8"], "dtype='int8' is not one of float32, float64"),
         (["--image", "no-such-file.png"], "image='no-such-file.png' is not a file"),
         (["--image", __file__], "is not an image"),
+        (["--layer", "1,8,6,4,4,2,1/0"], "overlap='1/0' is not a number"),
     ],
 )
 def test_bad_input_is_one_clear_line(words, said):
@@ -143,7 +150,11 @@ def test_ctrl_c_ends_cleanly(tmp_path):
     folder = tmp_path / "report"
     words = ["ladder", "--layer", "8,256,256,16,16,2,0.5", "--report", str(folder)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "scc_numba", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "scc_numba", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored if we run in the background
     )
     while not folder.exists():
         assert process.poll() is None, process.stderr.read()
@@ -207,10 +218,11 @@ def test_check_a_rung_by_file_and_by_name(kernel_file):
         ("f11", [], "did you mean 'f1'?"),
         ("{file}:right", [], "--op is needed"),
         ("{file}:rigth", ["--op", "forward"], "did you mean 'right'?"),
-        ("{file}:number", ["--op", "forward"], "has no function 'number'"),
+        ("{file}:number", ["--op", "forward"], "is a int, not a function"),
         ("{file}:right", ["--op", "forwards"], "did you mean 'forward'?"),
         ("{file}:RUNG", ["--op", "forward"], "rung x1 computes grad_input"),
         ("nothing.py:run", ["--op", "forward"], "'nothing.py' is not a file"),
+        ("{file}", ["--op", "forward"], "names a file; expected FILE.py:FUNCTION"),
     ],
 )
 def test_check_refuses_what_it_cannot_run(kernel_file, what, options, said):
@@ -242,3 +254,55 @@ def test_load_object_finds_neighbours(tmp_path):
         assert load_object(f"{path}:run")() == 7
     finally:
         sys.path.remove(str(Path(tmp_path).resolve()))
+
+
+def test_ctrl_c_is_heard_even_where_python_drops_it():
+    @frame.for_people
+    def command():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            pass  # as in a destructor, where Python prints it and goes on
+        frame.stop_if_interrupted()
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == 130
+
+
+def test_a_wrong_rung_ends_the_ladder_with_1(monkeypatch):
+    monkeypatch.setattr(Climb, "right", False)
+    result = CliRunner().invoke(app, ["ladder", "--layer", SMALL, "--op", "forward"])
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["ladder"], ["check", "f1"], ["check", "tests/check/my_kernel.py:run", "--op", "forward"]]
+)
+@pytest.mark.parametrize(
+    ("name", "said"), [("gpo", "did you mean 'gpu'"), ("gpu", "the gpu backend was asked for, but")]
+)
+def test_a_backend_that_cannot_start_is_nobodys_wrong_kernel(words, name, said):
+    if name == "gpu" and backend().name == "gpu":
+        pytest.skip("a GPU is here")
+    ran = scc_numba(*words, SCC_NUMBA_DEVICE=name)
+    assert ran.returncode == 2
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("where", ["at import", "when called"])
+def test_a_file_that_exits_is_not_taken_for_right(tmp_path, where):
+    path = tmp_path / "leaves.py"
+    if where == "at import":
+        path.write_text("import sys\nsys.exit(0)\n")
+    else:
+        path.write_text("import sys\ndef run(*operands, **named):\n    sys.exit(0)\n")
+    ran = scc_numba("check", f"{path}:run", "--op", "forward")
+    assert ran.returncode == (2 if where == "at import" else 1)
+    assert "SystemExit" in ran.stdout + ran.stderr
+
+
+def test_fractions_are_understood():
+    assert parse_layer("1,9,6,4,4,1,1/3")[3].step == 6

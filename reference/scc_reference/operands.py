@@ -26,6 +26,7 @@ def check_forward(
 ) -> None:
     """Raise unless x is (N, C, *spatial), weight (K, G), bias None or (K,), all of one floating dtype."""
     _check_channels(channels)
+    _check_arrays(x=x, weight=weight, bias=bias)
     _check_maps("x", x, "in_channels", channels.in_channels)
     _check_weight(weight, channels)
     if bias is not None and tuple(bias.shape) != (channels.out_channels,):
@@ -38,6 +39,7 @@ def check_forward(
 def check_grad_input(grad_output: HasShapeAndDtype, weight: HasShapeAndDtype, channels: SlidingChannels) -> None:
     """Raise unless grad_output is (N, K, *spatial) and weight (K, G), both of one floating dtype."""
     _check_channels(channels)
+    _check_arrays(grad_output=grad_output, weight=weight)
     _check_maps("grad_output", grad_output, "out_channels", channels.out_channels)
     _check_weight(weight, channels)
     _check_dtypes(grad_output=grad_output, weight=weight)
@@ -46,6 +48,7 @@ def check_grad_input(grad_output: HasShapeAndDtype, weight: HasShapeAndDtype, ch
 def check_grad_weight(grad_output: HasShapeAndDtype, x: HasShapeAndDtype, channels: SlidingChannels) -> None:
     """Raise unless grad_output is (N, K, *spatial) and x (N, C, *spatial), both of one floating dtype."""
     _check_channels(channels)
+    _check_arrays(grad_output=grad_output, x=x)
     _check_maps("grad_output", grad_output, "out_channels", channels.out_channels)
     _check_maps("x", x, "in_channels", channels.in_channels)
     expected = (grad_output.shape[0], channels.in_channels, *grad_output.shape[2:])
@@ -59,9 +62,20 @@ def check_grad_weight(grad_output: HasShapeAndDtype, x: HasShapeAndDtype, channe
 
 def check_grad_bias(grad_output: HasShapeAndDtype) -> None:
     """Raise unless grad_output is (N, K, *spatial) of a floating dtype."""
+    _check_arrays(grad_output=grad_output)
     if len(grad_output.shape) < 2:
         raise ValueError(f"grad_output has shape {tuple(grad_output.shape)}, expected (N, K, *spatial)")
     _check_dtypes(grad_output=grad_output)
+
+
+def _check_arrays(**operands: Any) -> None:
+    for name, operand in operands.items():
+        if operand is None and name == "bias":
+            continue
+        if isinstance(operand, (np.ma.MaskedArray, np.matrix)):
+            raise TypeError(f"{name} is a {type(operand).__name__}, whose arithmetic differs; give a plain array")
+        if not (hasattr(operand, "shape") and hasattr(operand, "dtype")):
+            raise TypeError(f"{name} must be an array, not {type(operand).__name__}")
 
 
 def _check_channels(channels: Any) -> None:
@@ -82,11 +96,10 @@ def _check_maps(name: str, maps: HasShapeAndDtype, dim: str, size: int) -> None:
 
 
 def _check_weight(weight: HasShapeAndDtype, channels: SlidingChannels) -> None:
-    expected = (channels.out_channels, channels.group_width)
-    if tuple(weight.shape) != expected:
-        raise ValueError(
-            f"weight has shape {tuple(weight.shape)}, expected (out_channels, group_width) = {expected}"
-        )
+    expected, shape = (channels.out_channels, channels.group_width), tuple(weight.shape)
+    if shape != expected:
+        hint = f"; weight.reshape{expected} drops the ones" if shape == (*expected, *[1] * (len(shape) - 2)) else ""
+        raise ValueError(f"weight has shape {shape}, expected (out_channels, group_width) = {expected}{hint}")
 
 
 def _check_dtypes(**operands: HasShapeAndDtype | None) -> None:

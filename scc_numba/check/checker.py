@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
+import numpy as np
 from hypothesis.errors import FlakyFailure
 
 from scc_numba.check.picture import draw_window
-from scc_numba.check.properties import PROPERTIES, Property
+from scc_numba.check.properties import ABOUT_WINDOWS, PROPERTIES, Property, returns_an_array
 from scc_numba.check.strategies import Case, cases
 from scc_numba.check.trial import Broken, Trial
 from scc_numba.device import backend
@@ -28,7 +29,7 @@ class Failure:
         case: the layer and its data's seed.
         tile: the rung's tile, if it is a rung.
         difference: what differs, and where.
-        picture: the window concerned, as it should be read and as it is.
+        picture: the window concerned, as it should be read and as it is; "" where no window is concerned.
         also: names of the other properties that this layer breaks.
         always: False if the failure did not come back when the same case was tried again.
     """
@@ -52,7 +53,7 @@ class Failure:
             lines.append(f"also broken {', '.join(self.also)}")
         if not self.always:
             lines.append("the failure comes and goes on the same data: suspect a race or memory never written")
-        return "\n".join(lines) + "\n\n" + self.picture
+        return "\n".join(lines) + (f"\n\n{self.picture}" if self.picture else "")
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,14 @@ class CheckResult:
         """Whether nothing failed."""
         return self.failure is None
 
+    @property
+    def _layers(self) -> str:
+        return f"{self.examples} layer{'s' if self.examples != 1 else ''}"
+
     def __str__(self) -> str:
         if self.failure is None:
-            return f"right: {self.op} holds all {len(PROPERTIES)} properties on {self.examples} layers"
-        return f"wrong: {self.op} fails after {self.examples} layers; the smallest failing one:\n\n{self.failure}"
+            return f"right: {self.op} holds all {len(PROPERTIES)} properties on {self._layers}"
+        return f"wrong: {self.op} fails after {self._layers}; the smallest failing one:\n\n{self.failure}"
 
 
 def check(
@@ -97,7 +102,7 @@ def check(
             or `run(grad_output, x, channels=…)`, NumPy in and out. A `Rung` is tried at the tiles it offers.
         op: "forward", "grad_input" or "grad_weight".
         max_examples: how many layers to draw.
-        dtypes: the types to draw.
+        dtypes: the types to draw, by name.
         seed: the same seed draws the same layers.
         deterministic: whether two runs must give the same bits; by default, what the rung says, else no.
         on_example: called with the number of layers tried so far.
@@ -107,16 +112,25 @@ def check(
 
     Raises:
         ValueError: there is no such operation, or the rung is of another.
+        TypeError: what is to be checked cannot be called.
+        NoBackend: the rung cannot run, for a reason that is not its own.
     """
+    if not (callable(run) or isinstance(run, Rung)):
+        hint = f"; find_rung({run!r}) gives the rung of that name" if isinstance(run, str) else ""
+        raise TypeError(f"run={run!r} cannot be called{hint}")
     if op not in OPS:
         raise ValueError(f"op={op!r} is not an operation: {closest(str(op), OPS)}")
-    if max_examples < 1:
-        raise ValueError(f"max_examples={max_examples} must be at least 1")
+    if not isinstance(max_examples, int) or max_examples < 1:
+        raise ValueError(f"max_examples={max_examples!r} must be a whole number, at least 1")
+    dtypes = _floating_dtypes(dtypes)
     rung = run if isinstance(run, Rung) else None
     if rung is not None:
         if rung.op != op:
             raise ValueError(f"op={op!r}, but rung {rung.name} computes {rung.op}")
-        dtypes = [dtype for dtype in dtypes if dtype in rung.dtypes]
+        supported = [dtype for dtype in dtypes if dtype in rung.dtypes]
+        if not supported:
+            raise ValueError(f"dtypes={dtypes}, but rung {rung.name} computes in {' or '.join(rung.dtypes)}")
+        dtypes = supported
         deterministic = rung.deterministic if deterministic is None else deterministic
         backend()  # one that cannot start is not the kernel's fault, and is raised here
     call: Callable[..., Any] = rung.run if rung is not None else run  # type: ignore[assignment]
@@ -131,6 +145,14 @@ def check(
     holds = next(holds for holds in PROPERTIES if holds in search.broken)
     failure = _smallest(holds, trial, max_examples, dtypes, seed)
     return CheckResult(op, search.first_failure, failure or _failure(holds, *search.broken[holds], always=False))
+
+
+def _floating_dtypes(dtypes: Sequence[Any] | str) -> list[str]:
+    """Names of dtypes, given as one or several; an error for none, or for one that is not floating."""
+    names = [np.dtype(dtype).name for dtype in ([dtypes] if isinstance(dtypes, str) else dtypes)]
+    if not names or not all(np.issubdtype(name, np.floating) for name in names):
+        raise ValueError(f"dtypes={dtypes!r} must name one floating-point type or more, such as float32")
+    return names
 
 
 ENOUGH_FAILURES = 12  # drawn layers that fail, after which no better name for the mistake is expected
@@ -214,14 +236,16 @@ def _drawn(max_examples: int, dtypes: Sequence[str], seed: int, *phases: hypothe
 
 def _failure(holds: Property, trial: Trial, broken: Broken, always: bool) -> Failure:
     fresh = Trial(trial.op, trial.run, trial.rung, trial.case, trial.deterministic)
-    also = [other.__name__ for other in PROPERTIES if other is not holds and _broken(other, fresh)]
+    # what raises raises everywhere: that it does so once is enough to say
+    others = PROPERTIES if holds is not returns_an_array else ()
+    also = [other.__name__ for other in others if other is not holds and _broken(other, fresh)]
     return Failure(
         property=holds.__name__,
         promise=" ".join((holds.__doc__ or "").split()),
         case=trial.case,
         tile=trial.tile,
         difference=str(broken),
-        picture=draw_window(fresh, broken.filter_),
+        picture=draw_window(fresh, broken.filter_) if holds in ABOUT_WINDOWS else "",
         also=tuple(also),
         always=always,
     )

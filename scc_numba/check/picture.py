@@ -35,17 +35,19 @@ def draw_window(trial: Trial, filter_: int | None) -> str:
     shown = range(min(C, MOST_CHANNELS))
     width = max(len(str(C - 1)), len(str(G - 1)), 1) + 1
     row = {"channel c": [str(c) for c in shown], "should read j": _offsets(expected[filter_])}
-    if seen is None:
-        lines.append(f"what it reads cannot be drawn: {problem}")
-    else:
+    if seen is not None:
         row["reads j"] = _offsets(seen[filter_])
+    else:
+        lines.append(f"what it reads cannot be drawn: {problem}")
     for name, cells in row.items():
         lines.append(f"{name:>14} " + "".join(f"{cell:>{width}}" for cell in cells[: len(shown)]))
     if seen is not None:
         marks = ["^" if seen[filter_, c] != expected[filter_, c] else "" for c in shown]
         if any(marks):
             lines.append(" " * 15 + "".join(f"{mark:>{width}}" for mark in marks).rstrip())
-        elif np.array_equal(seen, expected):
+        if any(cell in ".?" for cell in row["reads j"]):
+            lines.append(" " * 15 + "(. not read, ? met something that is no weight of this filter)")
+        if np.array_equal(seen, expected):
             lines.append("every window is read as it should be, so look elsewhere: tails, sums, initial values")
     if len(shown) < C:
         lines.append(f"({C - len(shown)} more channels not shown)")
@@ -80,16 +82,16 @@ def _seen(trial: Trial) -> tuple[Array | None, str]:
             return _rounded(grad[:, :, 0], G), ""
         number = np.arange(1, C + 1).astype(dtype).reshape(1, C, 1)  # channel c holds c + 1
         grad = ask(np.ones((1, K, 1), dtype), number, channels=channels)
-        read = np.rint(np.nan_to_num(grad, nan=0)).astype(int) - 1
+        read = np.rint(np.clip(np.nan_to_num(grad, nan=0), 0, C + 1)).astype(int) - 1
         table = np.full((K, C), -1)
         for k, j in np.ndindex(K, G):
             if 0 <= read[k, j] < C:
                 table[k, read[k, j]] = j
         return table, ""
     except Exception as error:
-        return None, f"asked with one pixel, it raises {type(error).__name__}: {error}"
+        return None, f"asked with one pixel, it raises {type(error).__name__}"
 
 
 def _rounded(weights_met: Array, group_width: int) -> Array:
-    offsets = np.rint(np.nan_to_num(weights_met, nan=-1)).astype(int) - 1
+    offsets = np.rint(np.clip(np.nan_to_num(weights_met, nan=-1), -1, group_width + 1)).astype(int) - 1
     return np.where((offsets < -1) | (offsets >= group_width), -2, offsets)

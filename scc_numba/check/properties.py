@@ -220,6 +220,17 @@ def _along_axis_1(values: Array, shape: tuple[int, ...]) -> Array:
     return values.reshape(1, -1, *[1] * (len(shape) - 2))
 
 
+# Where one of these breaks, the window may have been misread, and a picture of it helps.
+ABOUT_WINDOWS: tuple[Property, ...] = (
+    exact_on_integers,
+    within_the_bound,
+    local,
+    rotates_with_channels,
+    permutes_with_batch_and_pixels,
+    linear,
+    adjoint,
+)
+
 # A failure is named by the first of these that breaks. A callable that changes its operands would make every
 # comparison after it meaningless, so that comes early; then the most telling.
 PROPERTIES: tuple[Property, ...] = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 
 from scc_numba.check.strategies import Case
 from scc_numba.check.tolerance import reference
+from scc_numba.device import LaunchError, NoBackend
 from scc_numba.kernels import Op, Rung, Tile
 
 Array = np.ndarray[Any, Any]
@@ -67,8 +70,10 @@ class Trial:
             named["tile"] = self.tile
         try:
             result = self.run(*positional, channels=channels, **named)
-        except Exception as error:
-            raise Broken(f"it raises {type(error).__name__}: {error}") from error
+        except NoBackend:
+            raise  # not the callable's fault
+        except (Exception, SystemExit) as error:
+            raise Broken(f"it raises {type(error).__name__}: {error}{_place_of(error)}") from error
         if not isinstance(result, np.ndarray):
             raise Broken(f"it returns a {type(result).__name__}, expected a NumPy array")
         expected = self.result_shape
@@ -141,7 +146,8 @@ class Trial:
         where = f"[{letters}{'pixel' if letters.endswith(',') else ''}] = [{', '.join(map(str, index))}]"
         raise Broken(
             f"{what}: {len(wrong)} of {result.size} elements differ; first at {where}: "
-            f"got {result[index]}, expected {expected[index]}",
+            f"got {result[index]}, expected {expected[index]}"
+            + (" (NaN is what memory holds that was never written)" if np.isnan(result[index]) else ""),
             filter_=index[1] if self.op == "forward" else index[0] if self.op == "grad_weight" else None,
             pixel=_flat_pixel(index[2:], self.case.spatial) if self.op != "grad_weight" else None,
         )
@@ -153,6 +159,13 @@ OPERANDS: dict[Op, tuple[str, str]] = {
     "grad_input": ("grad_output", "weight"),
     "grad_weight": ("grad_output", "x"),
 }
+
+
+def _place_of(error: BaseException) -> str:
+    if isinstance(error, LaunchError):  # says itself where
+        return ""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f" ({os.path.basename(last.filename)}:{last.lineno})"
 
 
 def _flat_pixel(index: tuple[int, ...], spatial: tuple[int, ...]) -> int:

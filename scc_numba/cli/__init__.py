@@ -19,8 +19,3 @@ app.command("check", epilog=check.EPILOG)(check.check_command)
 app.command("profile", epilog=profile.EPILOG)(profile.profile_command)
 app.command("run", epilog=run.EPILOG, context_settings=run.CONTEXT)(run.run_command)
 app.command("doctor")(doctor.doctor_command)
-
-
-def main() -> None:
-    """Run the command."""
-    app()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ def parse_layer(text: str) -> tuple[int, int, int, SlidingChannels]:
         bad = next(f"{name}={part!r}" for name, part in zip(names, parts, strict=False) if not _is_int(part))
         raise ValueError(f"layer={text!r}: {bad} is not a whole number") from None
     try:
-        overlap = float(parts[6])
-    except ValueError:
-        raise ValueError(f"layer={text!r}: overlap={parts[6]!r} is not a number") from None
+        overlap = Fraction(parts[6]) if "/" in parts[6] else float(parts[6])
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"layer={text!r}: overlap={parts[6]!r} is not a number, such as 0.33 or 1/3") from None
     for name, size in (("N", N), ("H", H), ("W", W)):
         if size < 1:
             raise ValueError(f"layer={text!r}: {name}={size} must be at least 1, or there is no picture to see")
@@ -60,12 +61,14 @@ def load_object(spec: str) -> Any:
     sys.modules[path.stem] = module  # so that tracebacks, pickles and dataclasses find it
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{file!r} does not import: {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)
-    if not (callable(found) or isinstance(found, Rung)):
-        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ValueError(f"{file!r} has no function {name!r}: {closest(name, public)}")
+    if found is not None and not (callable(found) or isinstance(found, Rung)):
+        raise ValueError(f"{name!r} in {file!r} is a {type(found).__name__}, not a function")
+    if found is None:
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == path.stem]
+        raise ValueError(f"{file!r} has no function {name!r}: {closest(name, own) if own else 'it has none'}")
     return found
 
 

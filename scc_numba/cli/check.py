@@ -8,7 +8,7 @@ import typer
 
 from scc_numba.check import check
 from scc_numba.cli.arguments import load_object, parse_dtype, parse_op
-from scc_numba.cli.frame import WRONG, for_people, out, progress_bar
+from scc_numba.cli.frame import WRONG, for_people, out, progress_bar, stop_if_interrupted
 from scc_numba.kernels import Rung, find_rung
 
 EPILOG = """
@@ -44,19 +44,26 @@ def check_command(
             raise ValueError(
                 "--op is needed to know what the function computes: forward, grad_input or grad_weight"
             )
+    elif what.endswith(".py"):
+        raise ValueError(f"{what!r} names a file; expected FILE.py:FUNCTION, such as {what}:run")
     else:
         run = find_rung(what)
         op = op or run.op
     dtypes = [parse_dtype(name).name for name in dtype] if dtype else ["float32", "float64"]
     with progress_bar() as progress:
         task = progress.add_task(f"{what}, layers", total=examples)
+
+        def on_example(count: int) -> None:
+            stop_if_interrupted()
+            progress.update(task, completed=min(count, examples))
+
         result = check(
             run,
             parse_op(op),
             max_examples=examples,
             dtypes=dtypes,
             seed=seed,
-            on_example=lambda count: progress.update(task, completed=min(count, examples)),
+            on_example=on_example,
         )
     out.print(str(result), highlight=False, markup=False, soft_wrap=True)
     if not result.passed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from scc_numba.cli.frame import for_people, out
-from scc_numba.device import choose
+from scc_numba.device import backend
 from scc_numba.device.doctor import examine
 
 
@@ -19,4 +19,4 @@ def doctor_command() -> None:
     for fact in examine():
         table.add_row(fact.name, fact.found, fact.advice)
     out.print(table, highlight=False, markup=False)
-    choose()
+    backend()  # one that cannot start ends the command with an error

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from scc_numba.cli.arguments import DEFAULT_LAYER, parse_dtype, parse_layer, parse_op
-from scc_numba.cli.frame import WRONG, for_people, out, progress_bar
+from scc_numba.cli.frame import WRONG, for_people, out, progress_bar, stop_if_interrupted
 from scc_numba.kernels import OPS, Rung, ladder
 from scc_numba.measure.climb import Climb, climb, to_csv
 from scc_numba.measure.files import writable_folder, write_whole
@@ -51,7 +52,7 @@ def ladder_command(
 ) -> None:
     """Take a photograph through every rung of the three ladders: is it right, and what does it cost?"""
     batch_size, height, width, channels = parse_layer(layer)
-    ops = [parse_op(name) for name in op] if op else list(OPS)
+    ops = [parse_op(name) for name in dict.fromkeys(op)] if op else list(OPS)
     number = parse_dtype(dtype)
     if report is not None:
         writable_folder(report)
@@ -63,17 +64,19 @@ def ladder_command(
 
         def on_step(rung: Rung) -> None:
             nonlocal seen
+            stop_if_interrupted()
             progress.update(task, completed=seen, description=f"{rung.name} {rung.title}")
             seen += 1
 
         result = climb(batch.maps.astype(number), channels, ops=ops, on_step=on_step)
         progress.update(task, completed=seen)
+        stop_if_interrupted()
     show_climb(result, batch.name)
     if report is not None:
         command = "scc-numba " + " ".join(sys.argv[1:])
         write_whole(report / "index.html", ladder_page(result, batch, command))
         write_whole(report / "ladder.csv", to_csv(result))
-        out.print(f"report: {report / 'index.html'} and {report / 'ladder.csv'}", highlight=False)
+        out.print(f"report: {escape(str(report / 'index.html'))} and ladder.csv beside it", highlight=False)
     if not result.right:
         raise typer.Exit(WRONG)
 
@@ -81,7 +84,7 @@ def ladder_command(
 def show_climb(result: Climb, photo_name: str) -> None:
     """Print the ladders as a table."""
     out.print(f"[bold]layer[/]   {result.layer}", highlight=False)
-    out.print(f"[bold]input[/]   {photo_name}", highlight=False)
+    out.print(f"[bold]input[/]   {escape(photo_name)}", highlight=False)
     out.print(f"[bold]backend[/] {result.backend.backend}, since {result.backend.reason}", highlight=False)
     figures = next((step.figures for step in result.steps), ())
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from scc_numba.cli.arguments import DEFAULT_LAYER, load_object, parse_dtype, parse_layer
 from scc_numba.cli.frame import WRONG, for_people, out
@@ -58,16 +59,18 @@ def profile_command(
     if html is not None:
         page = render("profile.html.jinja", title=what, layer=str(described), reports=reports[::-1])
         write_whole(html, page)
-        out.print(f"written: {html}", highlight=False)
+        out.print(f"written: {escape(str(html))}", highlight=False)
     if to_json is not None:
         data: Any = [report.to_json() for report in reports[::-1]]
         write_whole(to_json, json.dumps(data if compare is not None else data[0], indent=1) + "\n")
-        out.print(f"written: {to_json}", highlight=False)
+        out.print(f"written: {escape(str(to_json))}", highlight=False)
     if reports[-1].findings:
         raise typer.Exit(WRONG)
 
 
 def _profile(name: str, layer: Layer, tile: Tile | None, target: str) -> Report:
+    if name.endswith(".py"):
+        raise ValueError(f"{name!r} names a file; expected FILE.py:FUNCTION, such as {name}:make")
     if ":" not in name:
         return profile_rung(find_rung(name), layer, tile, target)
     found = load_object(name)

@@ -26,7 +26,6 @@ Examples:
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
-@for_people
 def run_command(
     context: typer.Context,
     script: Annotated[Path, typer.Argument(help="The program.", metavar="SCRIPT.py")],
@@ -34,11 +33,16 @@ def run_command(
     target: Annotated[str, typer.Option(help="The GPU generation to emulate.")] = "sm_90",
 ) -> None:
     """Run a program written for Numba-CUDA, as it is, on a machine with no GPU."""
+    _prepare(script, target, strict)
+    sys.argv = [str(script), *context.args]
+    sys.path.insert(0, str(script.parent.resolve()))
+    runpy.run_path(str(script), run_name="__main__")  # its errors are its own, traceback and all
+
+
+@for_people
+def _prepare(script: Path, target: str, strict: bool) -> None:
     from scc_numba.emulator import activate
 
     if not script.is_file():
         raise FileNotFoundError(f"{str(script)!r} is not a file; expected SCRIPT.py")
     activate(target, strict=strict)
-    sys.argv = [str(script), *context.args]
-    sys.path.insert(0, str(script.parent.resolve()))
-    runpy.run_path(str(script), run_name="__main__")

@@ -15,7 +15,7 @@
 """
 
 from scc_numba.device.backend import backend
-from scc_numba.device.choice import Choice, choose
+from scc_numba.device.choice import Choice, NoBackend, choose
 from scc_numba.device.kernel import Kernel, LaunchError, jit
 from scc_numba.device.memory import device_array, synchronize, to_device, to_host
 from scc_numba.device.profile import LaunchRecord, Profile, profile
@@ -25,6 +25,7 @@ __all__ = [
     "Kernel",
     "LaunchError",
     "LaunchRecord",
+    "NoBackend",
     "Profile",
     "backend",
     "choose",

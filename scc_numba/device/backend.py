@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from scc_numba.device.choice import choose
+from scc_numba.device.choice import NoBackend, choose
 
 if TYPE_CHECKING:
     from scc_numba.device.kernel import Kernel
@@ -57,8 +57,15 @@ class Backend(Protocol):
 
 @cache
 def backend() -> Backend:
-    """The backend that `choose` names. Its module is imported here, and with it Numba's CUDA target."""
-    name = choose().backend
+    """The backend that `choose` names. Its module is imported here, and with it Numba's CUDA target.
+
+    Raises:
+        NoBackend: it does not exist, or cannot start here.
+    """
+    try:
+        name = choose().backend
+    except ValueError as error:
+        raise NoBackend(str(error)) from None
     if name == "gpu":
         from scc_numba.device.gpu import Gpu
 

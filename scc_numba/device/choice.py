@@ -16,6 +16,10 @@ VARIABLE = "SCC_NUMBA_DEVICE"
 NUMBA_SIMULATOR_VARIABLE = "NUMBA_ENABLE_CUDASIM"
 
 
+class NoBackend(RuntimeError):
+    """No kernel can run, whichever it is: the backend that was asked for does not exist or cannot start."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """The name of a backend, one of `BACKENDS`, and the reason in words."""

@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from scc_numba.device.choice import choose, compiler_problem, driver, emulator_problem
+from scc_numba.device.backend import backend
+from scc_numba.device.choice import NoBackend, choose, compiler_problem, driver, emulator_problem
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ def examine() -> list[Fact]:
         _package("torch", "only for the tests and the PyTorch layer: pip install torch"),
     ]
     try:
+        backend()
         choice = choose()
         facts.append(Fact("backend", f"{choice.backend}, since {choice.reason}"))
-    except ValueError as error:
+    except NoBackend as error:
         facts.append(Fact("backend", "none", str(error)))
     return facts
 

@@ -9,18 +9,36 @@ import numpy as np
 from numba import cuda
 
 from scc_numba.device.backend import LaunchShape
+from scc_numba.device.choice import VARIABLE, NoBackend, driver
 
 if TYPE_CHECKING:
     from scc_numba.device.kernel import Kernel
     from scc_numba.device.profile import LaunchRecord
 
 
+HOLD_STEPS = 200  # of a microsecond or more each: longer than the host takes to queue a launch
+
+
+@cuda.jit
+def hold_back(steps):
+    """Keep the GPU busy, so that what is queued meanwhile runs without gaps."""
+    for _ in range(steps):
+        cuda.nanosleep(1000)
+
+
 class Gpu:
-    """Runs kernels on the current CUDA device."""
+    """Runs kernels on the current CUDA device.
+
+    Raises:
+        NoBackend: there is no GPU, or its driver does not work.
+    """
 
     name = "gpu"
 
     def __init__(self) -> None:
+        problem = driver().problem
+        if problem is not None:
+            raise NoBackend(f"the gpu backend was asked for, but {problem}; unset {VARIABLE} to use what there is")
         self._dispatchers: dict[Kernel, Any] = {}
         # Small grids are meant: a layer may be small, and the checks use tiny ones.
         warnings.filterwarnings("ignore", message="Grid size")
@@ -32,13 +50,18 @@ class Gpu:
         if kernel not in self._dispatchers:
             self._dispatchers[kernel] = cuda.jit(**kernel.options)(kernel.function)
         stream = shape.stream or 0
-        configured = self._dispatchers[kernel][shape.grid, shape.block, stream, shape.shared_bytes]
+        configuration = (shape.grid, shape.block, stream, shape.shared_bytes)
+        dispatcher = self._dispatchers[kernel]
         if record is None:
-            configured(*arguments)
+            dispatcher[configuration](*arguments)
             return
+        # Compile first, and let the GPU wait until everything is queued: else the time between the two events
+        # would hold the compiler's work, and that of the host in calling the kernel.
+        launch = dispatcher.specialize(*arguments)[configuration]
         start, end = cuda.event(), cuda.event()
+        hold_back[1, 1, stream](HOLD_STEPS)
         start.record(stream)
-        configured(*arguments)
+        launch(*arguments)
         end.record(stream)
         end.synchronize()
         record.seconds = cuda.event_elapsed_time(start, end) / 1e3

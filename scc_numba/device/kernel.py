@@ -10,7 +10,6 @@ from types import FunctionType
 from typing import Any, overload
 
 from scc_numba.device.backend import Dims, LaunchShape, backend
-from scc_numba.device.choice import choose
 from scc_numba.device.profile import recording
 
 # What every CUDA GPU since compute capability 3.0 allows (CUDA programming guide, technical specifications).
@@ -68,6 +67,7 @@ class Kernel:
         return functools.partial(self._launch, grid, block, stream, shared_bytes)
 
     def _launch(self, grid: Any, block: Any, stream: Any, shared_bytes: int, *arguments: Any) -> None:
+        where = backend()
         try:
             grid = _dims("grid", grid, LARGEST_GRID)
             block = _dims("block", block, LARGEST_BLOCK)
@@ -77,11 +77,10 @@ class Kernel:
                 raise ValueError(f"shared_bytes={shared_bytes} is outside 0 to {MOST_SHARED_BYTES}")
             shape = LaunchShape(grid, block, stream, shared_bytes)
             with recording(self.name, grid, block, shared_bytes) as record:
-                backend().launch(self, shape, arguments, record)
+                where.launch(self, shape, arguments, record)
         except Exception as error:
-            place = choose().backend
             raise LaunchError(
-                f"kernel {self.name} failed on the {place} with grid={grid}, block={block}: "
+                f"kernel {self.name} failed on the {where.name} with grid={grid}, block={block}: "
                 f"{type(error).__name__}: {error}"
             ) from error
 

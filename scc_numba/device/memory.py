@@ -10,8 +10,9 @@ from scc_numba.device.backend import backend
 
 
 def to_device(array: Any) -> Any:
-    """Copy an array to the device. Any layout is accepted; on the device it is C-contiguous."""
-    return backend().to_device(np.ascontiguousarray(array))
+    """Copy an array to the device. Any layout and byte order is accepted; there it is C-contiguous and native."""
+    array = np.asarray(array)
+    return backend().to_device(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
 
 
 def to_host(array: Any) -> np.ndarray[Any, Any]:

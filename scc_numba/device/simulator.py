@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scc_numba.device.backend import LaunchShape
-from scc_numba.device.choice import NUMBA_SIMULATOR_VARIABLE, VARIABLE, choose, numba_simulator_is_on
+from scc_numba.device.choice import NUMBA_SIMULATOR_VARIABLE, VARIABLE, NoBackend, choose, numba_simulator_is_on
 from scc_numba.device.memory import undefined
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Simulator:
     """Runs kernels in Numba's simulator.
 
     Raises:
-        RuntimeError: Numba was imported before it could be told; the message says how to start instead.
+        NoBackend: Numba was imported before it could be told; the message says how to start instead.
     """
 
     name = "simulator"
@@ -50,7 +50,7 @@ class Simulator:
         from numba.core import config
 
         if not (config.ENABLE_CUDASIM and numba_simulator_is_on(os.environ)):
-            raise RuntimeError(
+            raise NoBackend(
                 "the simulator must be chosen before Numba is imported: start Python with "
                 f"{NUMBA_SIMULATOR_VARIABLE}=1 {VARIABLE}=simulator, or import scc_numba before numba"
             )

@@ -28,7 +28,7 @@ def ladder(op: Op) -> tuple[Rung, ...]:
     Raises:
         ValueError: there is no such operation; the message suggests the nearest.
     """
-    if op not in LADDERS:
+    if op not in OPS:
         raise ValueError(f"op={op!r} is not an operation: {closest(str(op), OPS)}")
     return LADDERS[op]
 
@@ -37,8 +37,11 @@ def find_rung(name: str) -> Rung:
     """The rung with a short name such as "f0", in any case.
 
     Raises:
+        TypeError: the name is no string.
         ValueError: there is no such rung; the message suggests the nearest.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name={name!r} must be the name of a rung, such as 'f0'")
     rungs = {rung.name: rung for op in OPS for rung in LADDERS[op]}
     if name.lower() not in rungs:
         raise ValueError(f"rung={name!r} is not a rung: {closest(name, list(rungs))}")

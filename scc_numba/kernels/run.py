@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -31,8 +32,19 @@ def run(rung: Rung, *operands: Any, channels: SlidingChannels, tile: Tile | None
 
 
 def bind(op: Op, *operands: Any, **named: Any) -> dict[str, Any]:
-    """The operands of an operation by name, given as its reference function takes them."""
-    return _SIGNATURES[op](*operands, **named)
+    """The operands of an operation by name, given as its reference function takes them.
+
+    Raises:
+        TypeError: one is missing, or there is one too many.
+    """
+    signature = inspect.signature(_SIGNATURES[op])
+    try:
+        bound = signature.bind(*operands, **named)
+    except TypeError as error:
+        names = ", ".join(signature.parameters)
+        raise TypeError(f"{op} takes ({names}, *, channels): {error}") from None
+    bound.apply_defaults()
+    return dict(bound.arguments)
 
 
 def run_numpy(
@@ -40,7 +52,7 @@ def run_numpy(
 ) -> np.ndarray[Any, Any]:
     """Run on NumPy operands: check, copy to the device, launch, copy back."""
     for name, array in operands.items():
-        if array is not None and not isinstance(array, np.ndarray):
+        if not isinstance(array, np.ndarray) and not (name == "bias" and array is None):
             raise TypeError(f"{name} must be a NumPy array or a torch tensor, not {type(array).__name__}")
     layer, shape = plan(rung, operands, channels)
     check_tile(rung, layer, tile)
@@ -152,20 +164,8 @@ def kernel_operands(op: Op, operands: dict[str, Any], layer: Layer) -> list[Any]
 
 
 # Each ladder's operands, by the names and in the order that `scc_reference` gives them.
-def _forward(x: Any, weight: Any, bias: Any = None) -> dict[str, Any]:
-    return {"x": x, "weight": weight, "bias": bias}
-
-
-def _grad_input(grad_output: Any, weight: Any) -> dict[str, Any]:
-    return {"grad_output": grad_output, "weight": weight}
-
-
-def _grad_weight(grad_output: Any, x: Any) -> dict[str, Any]:
-    return {"grad_output": grad_output, "x": x}
-
-
-_SIGNATURES: dict[Op, Callable[..., dict[str, Any]]] = {
-    "forward": _forward,
-    "grad_input": _grad_input,
-    "grad_weight": _grad_weight,
+_SIGNATURES: dict[Op, Callable[..., None]] = {
+    "forward": lambda x, weight, bias=None: None,
+    "grad_input": lambda grad_output, weight: None,
+    "grad_weight": lambda grad_output, x: None,
 }

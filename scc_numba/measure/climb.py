@@ -30,7 +30,7 @@ GPU_REPEATS = 20
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing a rung costs: warp instructions, sectors, seconds.
+    """One thing a rung costs: PTX instructions, sectors, seconds.
 
     Attributes:
         name: what is counted or measured.
@@ -46,7 +46,7 @@ class Figure:
 
     @property
     def gain(self) -> str:
-        """What a ratio of two such figures says: "times fewer warp instructions", "times faster"."""
+        """What a ratio of two such figures says: "times fewer sectors", "times faster"."""
         return f"times fewer {self.name}" if self.unit == "1" else "times faster"
 
 
@@ -175,15 +175,17 @@ def _time(launch: Launch, arrays: list[Any]) -> float:
 
 
 def _counts(report: Profile) -> tuple[Figure, ...]:
-    """What the emulator counted in all launches; empty on the simulator, which has nothing to count."""
+    """What the emulator counted in all launches; empty on the simulator, which has nothing to count.
+
+    Sectors are those of loads, stores and atomics: else a kernel that adds atomically would seem to move less.
+    """
     counts = [record.counts for record in report.launches if record.counts is not None]
     if not counts:
         return ()
+    sectors = sum(c.global_load.sectors + c.global_store.sectors + c.atomics.sectors for c in counts)
     return (
-        Figure("warp instructions", "instr.", "1", sum(c.instructions for c in counts)),
-        Figure(
-            "global sectors", "sectors", "1", sum(c.global_load.sectors + c.global_store.sectors for c in counts)
-        ),
+        Figure("PTX instructions of warps", "instr.", "1", sum(c.instructions for c in counts)),
+        Figure("global sectors", "sectors", "1", sectors),
         Figure("atomic requests", "atomics", "1", sum(c.atomics.requests for c in counts)),
         Figure("atomic updates of one address", "queue", "1", max(c.atomics.worst_contention for c in counts)),
     )

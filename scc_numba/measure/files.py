@@ -18,7 +18,7 @@ def writable_folder(folder: Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or str(error)
         raise OSError(f"cannot write to folder {str(folder)!r}: {reason}; nothing was started") from error
     return folder
 

@@ -18,7 +18,8 @@ from scc_numba.pictures.windows import draw_windows
 TITLES = {"forward": "Forward", "grad_input": "Input gradient", "grad_weight": "Weight gradient"}
 HONESTY = {
     "gpu": "Times are medians of repeated launches on this GPU, with the data in its caches where it fits.",
-    "emulator": "Counts come from emulating the compiled kernels; they are exact counts of a model, not times.",
+    "emulator": "Counts come from emulating the compiled kernels. They are no times: a division, for one, is a "
+    "single PTX instruction, for which a GPU takes dozens of its own.",
     "simulator": "Numba's simulator interprets the kernels' source: it shows that they are right, but there is "
     "nothing to count, and its own run time would say nothing about a GPU.",
 }

@@ -1,8 +1,8 @@
 """Puts generated output between the markers of README.md, so that no figure in it is typed.
 
-    python -m scc_numba.measure.readme README.md ladder.csv ladder.txt test.txt check.txt
+    python -m scc_numba.measure.readme README.md "ladder table=ladder.csv" "make test=output.txt"
 
-`make readme` runs the commands and calls this with their output.
+`make readme` runs the commands and calls this with what they print.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ def ladder_table(rows: list[dict[str, str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def main(readme: str, ladder_csv: str, ladder_output: str, test_output: str, check_output: str) -> None:
-    """Fill the four places of the README."""
+def main(readme: str, *places: str) -> None:
+    """Fill places of the README, each given as "name=file": a table from a .csv file, else a command's output."""
     path = Path(readme)
     text = path.read_text(encoding="utf-8")
-    with open(ladder_csv, newline="", encoding="utf-8") as stream:
-        text = fill(text, "ladder table", ladder_table(list(csv.DictReader(stream))))
-    shown = re.sub(r"\n?report: .*", "", Path(ladder_output).read_text(encoding="utf-8")).rstrip()
-    text = fill(text, "make ladder", f"```text\n$ make ladder\n{_without_trailing_spaces(shown)}\n```")
-    tests = Path(test_output).read_text(encoding="utf-8").strip()
-    text = fill(text, "make test", f"```text\n$ make test\n…\n{tests}\n```")
-    check = Path(check_output).read_text(encoding="utf-8").strip()
-    text = fill(text, "scc-numba check", f"```console\n{_without_trailing_spaces(check)}\n```")
+    for place in places:
+        name, _, file = place.partition("=")
+        if file.endswith(".csv"):
+            with open(file, newline="", encoding="utf-8") as stream:
+                text = fill(text, name, ladder_table(list(csv.DictReader(stream))))
+        else:
+            output = re.sub(r"\n?report: .*", "", Path(file).read_text(encoding="utf-8")).strip()
+            text = fill(text, name, f"```console\n$ {name}\n{_without_trailing_spaces(output)}\n```")
     write_whole(path, text)
 
 

@@ -1,15 +1,19 @@
 """Each property catches, by itself, a mistake of the kind it is there for; and the reference breaks none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scc_reference
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from scc_reference import SlidingChannels
 
-from scc_numba.check import properties
+from scc_numba.check import check, errors_in_bounds, properties
 from scc_numba.check.properties import PROPERTIES
-from scc_numba.check.strategies import cases
+from scc_numba.check.strategies import Case, cases
 from scc_numba.check.trial import Broken, Trial
-from scc_numba.kernels import OPS
+from scc_numba.device import backend
+from scc_numba.kernels import OPS, Layer, find_rung
 
 
 def first_broken(holds, op, run, deterministic=True, layers=60):
@@ -182,3 +186,91 @@ def test_what_it_raises_is_named():
         raise KeyError("oops")
 
     assert "it raises KeyError: 'oops'" in first_broken(properties.returns_an_array, "forward", run)
+
+
+def test_the_bound_is_the_narrow_one():
+    # off by 1.5 of the narrow bound, where the one for any data is at least twice as wide
+    def run(x, weight, bias=None, *, channels):
+        operands = {"x": x, "weight": weight, "bias": bias}
+        wide = {name: None if a is None else a.astype(np.float64) for name, a in operands.items()}
+        y = scc_reference.scc_forward(**wide, channels=channels)
+        if channels.group_width < 8 or x.dtype != np.float32 or not (x % 1).any():
+            return y.astype(x.dtype)
+        unit = errors_in_bounds(y + 1, "forward", operands, channels, zero_mean=True) * 2.0**-53 * 2.0**24
+        return (y + 1.5 / unit).astype(x.dtype)
+
+    assert "times the bound" in first_broken(properties.within_the_bound, "forward", run, layers=300)
+
+
+def fake_rung(act):
+    """F0, but with a launch that computes on the host and then does something more to the arrays."""
+    right_rung = find_rung("f0")
+
+    def build(layer, tile=None):
+        def launch(x, weight, bias, y, stream=None):
+            y[...] = scc_reference.scc_forward(*map(np.asarray, (x, weight, bias)), channels=layer.channels)
+            act(x, weight, bias, y)
+
+        return launch
+
+    return replace(right_rung, build=build)
+
+
+def nothing_more(x, weight, bias, y):
+    pass
+
+
+def one_element_never_written(x, weight, bias, y):
+    y[..., -1] = np.nan
+
+
+def beyond_the_end(x, weight, bias, y):
+    if y.base is not None and y.base.ndim == 1:  # a view between fences
+        y.base[-64] = 1
+
+
+def before_the_start(x, weight, bias, y):
+    if y.base is not None and y.base.ndim == 1:
+        y.base[63] = 1
+
+
+def changed_weight(x, weight, bias, y):
+    weight[...] += 1
+
+
+@pytest.mark.skipif(backend().name == "gpu", reason="reaches behind views, as only host memory allows")
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (nothing_more, None),
+        (one_element_never_written, "into memory full of NaN"),
+        (beyond_the_end, "memory after the result changed"),
+        (before_the_start, "memory before the result changed"),
+        (changed_weight, "changed its operand 1"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_fences_and_nan(act, said):
+    rung = fake_rung(act)
+    case = Case(Layer(SlidingChannels(4, 3, 2, 0.5), 1, 5, np.dtype(np.float32)), (5,), True, 0, 0)
+    trial = Trial("forward", rung.run, rung, case, deterministic=True)
+    if said is None:
+        properties.writes_all_and_only_its_result(trial)
+    else:
+        with pytest.raises(Broken, match=said):
+            properties.writes_all_and_only_its_result(trial)
+
+
+def test_a_rung_that_calls_itself_deterministic_is_held_to_it():
+    calls = 0
+
+    def every_second_time_another_bit(x, weight, bias, y):
+        nonlocal calls
+        calls += 1
+        if (np.asarray(x) % 1).any() and calls % 2:
+            y[...] = np.nextafter(y, np.inf)
+
+    result = check(fake_rung(every_second_time_another_bit), "forward", max_examples=40)
+    assert result.failure.property == "repeats_to_the_bit"
+    relaxed = replace(fake_rung(every_second_time_another_bit), deterministic=False)
+    assert check(relaxed, "forward", max_examples=40).passed

@@ -44,6 +44,8 @@ def features(case):
         "K < D": channels.cycle > K,
         "K = D": channels.cycle == K,
         "K > D, not a multiple": channels.cycle < K and K % channels.cycle != 0,
+        "K > 2D": channels.cycle * 2 < K,
+        "K > 12": K > 12,
         "K = 1": K == 1,
         "a channel no window covers": not channels.dense_mask().any(axis=0).all(),
         "C = 1": C == 1,

@@ -127,3 +127,23 @@ def test_float64_is_held_to_wider_arithmetic():
         operands["x"].astype(np.float32), operands["weight"].astype(np.float32), channels=channels
     )
     assert errors_in_bounds(in_float32.astype(float), "forward", operands, channels, zero_mean=True).max() > 1000
+
+
+@pytest.mark.parametrize("zero_mean", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_bound_is_the_documented_formula(zero_mean, bias):
+    channels = SlidingChannels(8, 3, 2, 0.5)
+    draw = np.random.default_rng(0)
+    x, weight = (draw.standard_normal(shape).astype(np.float32) for shape in ((1, 8, 1), (3, 4)))
+    operands = {"x": x, "weight": weight, "bias": np.float32([0.5, -1, 2]) if bias else None}
+    right = exact("forward", operands, channels)
+    k, u = 1, 2.0**-24
+    terms = [float(x[0, (2 * k + j) % 8, 0]) * float(weight[k, j]) for j in range(4)]
+    terms += [float(operands["bias"][k])] if bias else []
+    size = math.sqrt(sum(t * t for t in terms)) if zero_mean else sum(abs(t) for t in terms)
+    bound = 8 * u * math.sqrt(len(terms)) * size + u * abs(sum(terms))
+    off = right.astype(np.float64)
+    off[0, k, 0] += 1.5 * bound
+    # a float64 result, so that it can be off by exactly that; its unit roundoff is not float32's
+    errors = errors_in_bounds(off, "forward", operands, channels, zero_mean=zero_mean)
+    assert errors[0, k, 0] * 2.0**-53 / u == pytest.approx(1.5, rel=1e-6)

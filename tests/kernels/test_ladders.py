@@ -53,7 +53,7 @@ def test_prediction_of_the_header_is_that_of_the_data(rung):
 def test_no_rung_leans_on_another(rung):
     source = Path(rung.kernel_file).read_text(encoding="utf-8")
     imported = re.findall(r"from scc_numba\.kernels\.(\S+) import", source)
-    assert set(imported) <= {"rung", "zero", "primitives"}
+    assert set(imported) <= {"rung", "zero"}
     assert len(source.splitlines()) <= 150
 
 
@@ -94,6 +94,10 @@ def test_find_rung():
         find_rung("f11")
     with pytest.raises(ValueError, match="there are f0, f1"):
         find_rung("quux")
+    with pytest.raises(TypeError, match=r"name=\['f1'\] must be the name of a rung"):
+        find_rung(["f1"])
+    with pytest.raises(ValueError, match="is not an operation"):
+        ladder(["forward"])
 
 
 def test_unknown_op_suggests_the_nearest():

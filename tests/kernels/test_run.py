@@ -85,10 +85,25 @@ def test_lists_are_refused(rung):
 @each_rung
 def test_a_missing_or_unknown_operand_is_a_type_error(rung):
     named = operands(rung.op)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=rf"{rung.op} takes \({', '.join(NAMES[rung.op])}"):
         rung.run(next(iter(named.values())), channels=CHANNELS)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="wieght"):
         rung.run(**named, channels=CHANNELS, wieght=1)
+
+
+@each_rung
+def test_bytes_in_the_other_order_are_accepted(rung):
+    named = {name: array.astype(array.dtype.newbyteorder(">")) for name, array in operands(rung.op).items()}
+    result = rung.run(**named, channels=CHANNELS)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, expected(rung.op, operands(rung.op)))
+
+
+@each_rung
+def test_masked_arrays_are_refused(rung):
+    named = {name: np.ma.asarray(array) for name, array in operands(rung.op).items()}
+    with pytest.raises(TypeError, match="is a MaskedArray"):
+        rung.run(**named, channels=CHANNELS)
 
 
 def test_a_bias_of_the_wrong_length_is_named():

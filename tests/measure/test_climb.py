@@ -9,11 +9,14 @@ import pytest
 from scc_reference import SlidingChannels
 
 from scc_numba.device import backend
+from scc_numba.emulator import launch as emulate
 from scc_numba.kernels import OPS, ladder
 from scc_numba.measure import climb as module
 from scc_numba.measure.climb import COLUMNS, climb, to_csv
+from scc_numba.measure.line_view import profile_rung
 
 CHANNELS = SlidingChannels(8, 6, groups=2, overlap=0.5)
+NAN = np.full((2, 6, 25), np.nan, np.float32)
 MAPS = np.random.default_rng(0).standard_normal((2, 8, 5, 5)).astype(np.float32)
 
 
@@ -48,8 +51,34 @@ def test_counts_of_the_emulator(climbed):
     assert products / 32 <= values["x0"]["atomic requests"] <= products / 32 + 6 * 4 * 4  # tails of warps
     assert values["w0"]["atomic updates of one address"] == 2 * 25
     assert values["w1"]["atomic updates of one address"] == 1
-    # y is written once: 2·6 images of 25 floats, and the fill that x0 needs is counted with it
-    assert values["x0"]["global sectors"] > values["x0"]["atomic requests"] / 32
+    # The same launches one by one. x0's includes the one that sets its result to zero.
+    layer = climbed.layer
+    zeroed = ladder("grad_input")[0].build(layer).zeroed
+    fill = emulate(zeroed.kernel.function, zeroed.grid, zeroed.block, (np.ones(2 * 8 * 25, np.float32),))
+    report = profile_rung(ladder("grad_input")[0], layer)
+    assert fill.instructions > 0
+    assert values["x0"]["PTX instructions of warps"] == report.instructions + fill.instructions
+    moved = report.global_load.sectors + report.global_store.sectors + report.atomics.sectors
+    assert report.atomics.sectors > 0
+    assert values["x0"]["global sectors"] == moved + fill.global_store.sectors
+    # y has 300 floats: 9 warps write 4 sectors each, the last writes 12 floats into 2
+    report = profile_rung(ladder("forward")[0], layer)
+    assert report.global_store.sectors == 9 * 4 + 2
+    assert values["f0"]["global sectors"] == report.global_load.sectors + report.global_store.sectors
+
+
+@pytest.mark.parametrize(("error", "right"), [(0.0, True), (1.0, True), (1.01, False), (np.nan, False)])
+def test_right_is_within_the_bound(climbed, error, right):
+    assert replace(climbed.steps[0], error=error).right is right
+
+
+def test_a_result_with_nan_is_wrong(monkeypatch):
+    right = ladder("forward")[0]
+    nan = replace(right, build=lambda layer, tile=None: lambda *arrays: arrays[-1].copy_to_device(NAN))
+    monkeypatch.setattr(module, "ladder", lambda op: (nan,))
+    result = climb(MAPS, CHANNELS, ops=["forward"])
+    assert np.isnan(result.steps[0].error)
+    assert not result.right
 
 
 def test_one_ladder_alone():

@@ -28,8 +28,9 @@ def test_the_table_names_every_rung_and_its_file():
 
 def test_the_commands_show_output():
     assert "$ make ladder\n" in between("make ladder")
-    assert " passed" in between("make test")
-    assert "should read j" in between("scc-numba check")
+    assert re.search(r"^\d+ passed", between("make test"), re.MULTILINE)
+    assert "failed" not in between("make test")
+    assert "should read j" in between("scc-numba check tests/check/my_kernel.py:run --op forward")
 
 
 def test_every_file_it_links_to_is_there():

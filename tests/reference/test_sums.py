@@ -98,6 +98,26 @@ def test_mixed_dtypes_are_refused(module):
         module.scc_forward(np.zeros((2, 8, 3), np.float32), np.zeros((6, 4)), channels=CHANNELS)
 
 
+@pytest.mark.parametrize("module", [loops, vectorised])
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        ([[1.0]], "x must be an array, not list"),
+        (None, "x must be an array, not NoneType"),
+        (np.ma.zeros((2, 8, 3)), "x is a MaskedArray"),
+        (np.matrix(np.zeros((2, 8))), "x is a matrix"),
+    ],
+)
+def test_what_is_no_plain_array_is_refused(module, x, said):
+    with pytest.raises(TypeError, match=said):
+        module.scc_forward(x, np.zeros((6, 4)), channels=CHANNELS)
+
+
+def test_a_convolution_weight_gets_a_hint():
+    with pytest.raises(ValueError, match=r"weight\.reshape\(6, 4\) drops the ones"):
+        scc_reference.scc_forward(np.zeros((2, 8, 3)), np.zeros((6, 4, 1, 1)), channels=CHANNELS)
+
+
 def test_channels_must_be_channels():
     with pytest.raises(TypeError, match="channels must be a SlidingChannels, not int"):
         scc_reference.scc_forward(np.zeros((2, 8, 3)), np.zeros((6, 4)), channels=8)

@@ -60,7 +60,6 @@ def kernel(threads: int, dtype: np.dtype) -> Kernel:
                     half //= 2
                 if t == 0:
                     cuda.atomic.add(grad_weight, (k, j), sums[0])
-                cuda.syncthreads()  # sums[0] is read before the next weight overwrites it
                 j += cuda.gridDim.y
             k += cuda.gridDim.z
 
