@@ -11,6 +11,7 @@ memory's 32 four-byte banks.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,27 @@ _TYPES = {
 
 
 def _compiled(arguments: str) -> Any:
-    """Compile for exactly these argument types, once per machine."""
-    return njit([tuple(_TYPES[c] for c in arguments if c != " ")], cache=True, nogil=True)
+    """Compile for exactly these argument types, once per machine, when first called.
+
+    Loading one loop from Numba's cache makes Numba import and register all it knows (a third of a second): a
+    process that only imports this package, or never uses shared memory, need not wait for that.
+    """
+
+    def later(function: Any) -> Any:
+        ready: list[Any] = []
+
+        @functools.wraps(function)
+        def first(*args: Any) -> Any:
+            if not ready:
+                ready.append(
+                    njit([tuple(_TYPES[c] for c in arguments if c != " ")], cache=True, nogil=True)(function)
+                )
+                globals()[function.__name__] = ready[0]  # the next call goes straight there
+            return ready[0](*args)
+
+        return first
+
+    return later
 
 
 @_compiled("aiiii miii iiiittmimat")
