@@ -109,6 +109,24 @@ def test_the_benchmark_measures_kernels_that_are_right(name):
     assert np.abs(args[result] - want).max() < 1e-4
 
 
+def test_the_benchmark_times_a_command_with_empty_caches(tmp_path, capsys):
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import os, pathlib, sys\n"
+        "mark = pathlib.Path(os.environ['SCC_NUMBA_CACHE_DIR'])\n"
+        "print(mark, mark.exists(), file=open(sys.argv[1], 'a'))\n"
+        "mark.mkdir(exist_ok=True)\n"
+    )
+    seen = tmp_path / "seen"
+    bench.main(["--command", f"python {script} {seen}", "--repeats", "1"])
+    (cold, warm) = seen.read_text().splitlines()
+    assert cold.split()[0] == warm.split()[0] != os.environ.get("SCC_NUMBA_CACHE_DIR")
+    assert (cold.split()[1], warm.split()[1]) == ("False", "True")
+    assert "with empty caches" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="no_such_module"):
+        bench.time_command(["python", "-m", "no_such_module"])
+
+
 def test_the_readme_tells_the_truth(tmp_path):
     readme = Path(bench.__file__).with_name("README.md").read_text()
     code = re.search(r"```python\n(.*?)```", readme, re.S)[1]
