@@ -457,6 +457,29 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
             "trap", instruction, "stops the kernel", position=position, count=int(np.count_nonzero(bits))
         )
 
+    def ended(self, number: int, code: Any, M: Mask | None) -> None:
+        """A thread of a kernel compiled with debug=True ends: with an exception if its code is positive."""
+        raised = code > 0
+        if not raised.any():
+            return
+        bits = np.broadcast_to(raised if M is None else M.bits & raised, (self.nb, self.nw, 32))
+        if self.base is not None:
+            bits = bits & self.base.bits
+        codes = np.broadcast_to(code, bits.shape)
+        instruction = self.program.statuses[number]
+        for one in np.unique(codes[bits]):
+            mine = bits & (codes == one)
+            position = int(np.flatnonzero(mine)[0])
+            what = f"raises an exception (number {one}) in a device function"
+            if instruction.args[1] == "own":
+                what = f"raises {self.program.exceptions.get(int(one), f'an exception (number {one})')}"
+            if not self.checks:
+                where, thread = self.place(position)
+                raise KernelFault(f"{what} at Python line {instruction.line}, block {where}, thread {thread}")
+            self.add_finding(
+                "trap", instruction, what, position=position, count=int(np.count_nonzero(mine)), show_ptx=False
+            )
+
     def _give_up(self, ready: dict[int, Mask | None], order: list[int]) -> None:
         lines: set[int] = set()
         for k in ready:

@@ -68,7 +68,7 @@ class State:
     def add_finding(
         self, kind: str, instruction: Any, message: str, *, position: int = 0, other: Any = None,
         address: int = -1,
-        array: str = "", count: int = 1,
+        array: str = "", count: int = 1, show_ptx: bool = True,
     ) -> None:  # fmt: skip
         """Record a finding at an instruction; `position` is the flat place in the batch of the thread
         that did it.
@@ -78,7 +78,7 @@ class State:
         where = f"{os.path.basename(self.file_of(instruction.file))}:{instruction.line}"
         text = f"{message} ({where}, block {block}, thread {thread}"
         text += f" and thread {other}" if other is not None else ""
-        text += f"; `{instruction}`)"
+        text += f"; `{instruction}`)" if show_ptx else ")"
         self.collector.add(
             Finding(
                 kind,

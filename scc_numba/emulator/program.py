@@ -77,6 +77,10 @@ class Program:
     written: frozenset[int] = frozenset()  # pointer parameters it can store through
     unknown_stores: bool = False
     functions: list[Callable[..., Any]] = field(default_factory=list)
+    statuses: list[Instruction] = field(
+        default_factory=list
+    )  # where Numba hands over a thread's exception, or none
+    exceptions: dict[int, str] = field(default_factory=dict)  # its number -> "IndexError: too far"
     # Per block: PTX instructions by class, and floating-point operations of one thread.
     classes: list[dict[str, int]] = field(default_factory=list)
     flops: list[int] = field(default_factory=list)
