@@ -512,6 +512,9 @@ def _summarise(program: Program) -> None:
     program.unknown_stores = any(not a.sources for a in stores)
     opcodes = [i.parts for i in program.instructions]
     program.spins = any(p[0] == "atom" and ("cas" in p or "exch" in p) for p in opcodes)
+    # A fence of the block alone orders nothing between blocks.
+    fenced = any(p[0] in ("membar", "fence") and "cta" not in p for p in opcodes)
+    program.orders_blocks = fenced or program.spins
     program.locks = program.spins and any(p[0] in ("membar", "fence") for p in opcodes)
 
 

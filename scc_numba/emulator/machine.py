@@ -121,6 +121,9 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.writers = (
             np.zeros(arena.size // program.global_grain + 1, np.int64) if self.check_global_races else None
         )
+        self.check_order = self.check_global_races and not program.orders_blocks and self.blocks_in_grid > 1
+        self.readers = None
+        self.read_and_written = {}
         self.pending_race = False
         self.span_tables = {}
         self.constants = np.frombuffer(program.constants.ljust(16, b"\0"), np.uint8)
@@ -389,6 +392,8 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                 R[slot] = self._reduced(operation, slot, value, bits, R[slot], M)
             if grid_wide and self.writers is not None:
                 self.writers.fill(0)  # a grid barrier orders everything before it
+                if self.readers is not None:
+                    self.readers.fill(0)
             go(blocks[n].next, M)
 
     def _reduced(self, operation: str, slot: int, value: Any, bits: Any, before: Any, M: Mask | None) -> Any:
