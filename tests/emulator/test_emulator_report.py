@@ -16,7 +16,7 @@ import pytest
 from numba import cuda, float32
 
 from scc_numba.emulator import KINDS, bench, launch
-from scc_numba.emulator.show import compare
+from scc_numba.emulator.show import compare, summary
 
 matplotlib.use("agg")
 
@@ -55,6 +55,27 @@ def test_show_prints_source_counts_and_findings(report):
     out = io.StringIO()
     compare(report, report, out)
     assert "shared wavefronts" in out.getvalue()
+
+
+def padded(a, b):
+    s = cuda.shared.array((32, 33), float32)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    for k in range(0, 32, 8):
+        s[y + k, x] = a[y + k, x]
+    cuda.syncthreads()
+    for k in range(0, 32, 8):
+        b[y + k, x] = s[x, y + k]
+
+
+def test_the_words_say_what_is_counted_and_what_is_the_base(report):
+    assert f"{report.instructions:,} PTX instructions issued (each counted once a warp)" in summary(report)[1]
+    a = np.zeros((32, 32), "f4")
+    out = io.StringIO()
+    compare(report, launch(padded, 1, (32, 8), (a, np.zeros_like(a))), out)
+    lines = out.getvalue().splitlines()
+    assert lines[0].split() == ["count", "transpose", "(base)", "padded", "of", "the", "base"]
+    (row,) = [r for r in lines if "shared wavefronts" in r]
+    assert row.split()[2:] == ["1,056", "64", "0.0606×"]  # the base is on the left, the share is of it
 
 
 def test_html_and_json(report):
