@@ -11,6 +11,7 @@ memory's 32 four-byte banks.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,27 @@ _TYPES = {
 
 
 def _compiled(arguments: str) -> Any:
-    """Compile for exactly these argument types, once per machine."""
-    return njit([tuple(_TYPES[c] for c in arguments if c != " ")], cache=True, nogil=True)
+    """Compile for exactly these argument types, once per machine, when first called.
+
+    Loading one loop from Numba's cache makes Numba import and register all it knows (a third of a second): a
+    process that only imports this package, or never uses shared memory, need not wait for that.
+    """
+
+    def later(function: Any) -> Any:
+        ready: list[Any] = []
+
+        @functools.wraps(function)
+        def first(*args: Any) -> Any:
+            if not ready:
+                ready.append(
+                    njit([tuple(_TYPES[c] for c in arguments if c != " ")], cache=True, nogil=True)(function)
+                )
+                globals()[function.__name__] = ready[0]  # the next call goes straight there
+            return ready[0](*args)
+
+        return first
+
+    return later
 
 
 @_compiled("aiiii miii iiiittmimat")
@@ -519,6 +539,76 @@ def global_race(  # noqa: D417
                             fault[kind, 2] = (before >> 24) - 1
                             fault[kind, 3] = a
                         fault[kind, 0] += 1
+    return bad
+
+
+@_compiled("aiii miii iiiiii iatt")
+def global_order(  # noqa: D417
+    index,
+    a0,
+    a1,
+    a2,
+    mask,
+    m0,
+    m1,
+    m2,
+    blocks,
+    warps,
+    size,
+    shift,
+    grain,
+    first_thread,
+    mode,
+    writers,
+    readers,
+    fault,
+):
+    """Report a block that reads a place of global memory which another block writes, whichever came first.
+
+    Args:
+        index, first_thread, writers: as for `global_race`.
+        mode: LOAD or STORE. A load is noted in `readers`, a store is only held against them.
+        readers: per grain two threads + 1, 0 where nobody: the first that read, and the first of another block.
+    """
+    bad = 0
+    masked = len(mask) > 0
+    per_block = warps * 32
+    last_warp = 1 if a1 == 0 and not masked else warps
+    last_lane = 1 if a2 == 0 and not masked else 32
+    for b in range(blocks):
+        block = first_thread // per_block + b
+        for w in range(last_warp):
+            for lane in range(last_lane):
+                if masked and not mask[b * m0 + w * m1 + lane * m2]:
+                    continue
+                a = index[b * a0 + w * a1 + lane * a2] << shift
+                if a == 0:
+                    continue
+                local = (b * warps + w) * 32 + lane
+                other = -1
+                for g in range(a // grain, (a + size - 1) // grain + 1):
+                    one = readers[g, 0] - 1
+                    if mode == LOAD:
+                        before = (writers[g] >> 24) - 1
+                        if writers[g] != 0 and before // per_block != block:
+                            other = before
+                        if one < 0:
+                            readers[g, 0] = first_thread + local + 1
+                        elif one // per_block != block and readers[g, 1] == 0:
+                            readers[g, 1] = first_thread + local + 1
+                    elif one >= 0:
+                        if one // per_block != block:
+                            other = one
+                        elif readers[g, 1] != 0:
+                            other = readers[g, 1] - 1
+                if other >= 0:
+                    kind = READ_AFTER_WRITE if mode == LOAD else WRITE_AFTER_READ
+                    bad += 1
+                    if fault[kind, 0] == 0:
+                        fault[kind, 1] = local
+                        fault[kind, 2] = other
+                        fault[kind, 3] = a
+                    fault[kind, 0] += 1
     return bad
 
 

@@ -4,15 +4,19 @@ and growth.
 The simulator runs in a second process, because it must be chosen before numba is imported. Compilation is
 excluded on both sides; the emulator runs with all checks and counters on. Times are the best of several
 runs.
+
+`--command "python program.py"` times a whole command instead, in fresh processes: once with empty caches, so
+that everything is compiled, and then with the caches it left.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
-import resource
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -198,6 +202,31 @@ def _simulate(cells: list[tuple[str, tuple[int, int, int]]], limit: float) -> li
 _KERNELS: dict[str, Any] = {}
 
 
+def time_command(command: list[str], repeats: int = 2) -> list[float]:
+    """Seconds a command takes in fresh processes: first with empty caches, then with those it left.
+
+    Args:
+        command: a program and its arguments; "python" stands for the one that runs this.
+        repeats: how often to run it after the first time.
+
+    Raises:
+        RuntimeError: the command failed; a time of it would mean nothing.
+    """
+    if command[0] in ("python", "python3"):
+        command = [sys.executable, *command[1:]]
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        # Both caches: the PTX, and the compiled loops that Numba keeps.
+        places = {name: str(Path(folder) / name) for name in ("SCC_NUMBA_CACHE_DIR", "NUMBA_CACHE_DIR")}
+        for _ in range(1 + repeats):
+            start = time.perf_counter()
+            done = subprocess.run(command, env={**os.environ, **places}, capture_output=True, text=True)
+            times.append(time.perf_counter() - start)
+            if done.returncode:
+                raise RuntimeError(f"{shlex.join(command)} failed ({done.returncode}): {done.stderr[-2000:]}")
+    return times
+
+
 def main(argv: list[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -205,9 +234,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=float, default=120.0, help="seconds a simulator cell may take")
     parser.add_argument("--no-simulator", action="store_true", help="only the emulator's own figures")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--command", help="time this command in fresh processes, with empty caches and again")
     options = parser.parse_args(argv)
     if options.simulator_child:
         _simulator_child(options.simulator_child)
+        return
+    if options.command:
+        first, *later = time_command(shlex.split(options.command), max(1, options.repeats))
+        print(f"{options.command}: {first:.1f} s with empty caches, then {min(later):.1f} s (best of {len(later)})")
         return
     from rich.console import Console
     from rich.table import Table
@@ -248,7 +282,10 @@ def main(argv: list[str] | None = None) -> None:
         per_thread.append(seconds / (N * C * 256))
         console.print(f"naive, {N * C * 256:,} threads: {seconds:.3f} s, {per_thread[-1] * 1e9:.0f} ns a thread")
     console.print(f"growth of the time a thread: {per_thread[1] / per_thread[0]:.2f}×")
-    console.print(f"most memory held: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    with contextlib.suppress(ImportError):  # not on Windows
+        import resource
+
+        console.print(f"most memory held: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-_FORMAT = "scc-emulator-ptx-2"
+_FORMAT = "scc-emulator-ptx-3"
 
 
 class _Unknown(Exception):

@@ -41,12 +41,12 @@ _EFFECTS = {
     "fence",
     "nanosleep", "ld", "vote", "shfl", "match", "mma", "brkpt", "prefetch", "prefetchu", "discard", "redux",
     "ldmatrix",
-    "activemask", "applypriority", "createpolicy", "griddepcontrol",
+    "activemask", "applypriority", "createpolicy", "griddepcontrol", "numba_status",
 }  # fmt: skip
 _NO_RESULT = {
     "st", "red", "bra", "brx", "ret", "exit", "trap", "membar", "fence", "nanosleep", "cp", "prefetch",
     "prefetchu",
-    "discard", "brkpt", "applypriority", "griddepcontrol",
+    "discard", "brkpt", "applypriority", "griddepcontrol", "numba_status",
 }  # fmt: skip
 
 
@@ -407,7 +407,7 @@ _CLASSES = {
     "rsqrt": "special",
     "rcp": "special", "ex2": "special", "lg2": "special", "sin": "special", "cos": "special",
     "tanh": "special",
-    "cp": "load", "nanosleep": "control",
+    "cp": "load", "nanosleep": "control", "numba_status": "control",
 }  # fmt: skip
 _FLOPS = {"add": 1, "sub": 1, "mul": 1, "fma": 2, "mad": 2, "div": 1, "sqrt": 1, "rcp": 1, "rsqrt": 1}
 _MMA_FLOPS = {"m16n8k4": 32, "m16n8k8": 64, "m16n8k16": 128}  # two per multiply-add, shared among 32 lanes
@@ -512,6 +512,9 @@ def _summarise(program: Program) -> None:
     program.unknown_stores = any(not a.sources for a in stores)
     opcodes = [i.parts for i in program.instructions]
     program.spins = any(p[0] == "atom" and ("cas" in p or "exch" in p) for p in opcodes)
+    # A fence of the block alone orders nothing between blocks.
+    fenced = any(p[0] in ("membar", "fence") and "cta" not in p for p in opcodes)
+    program.orders_blocks = fenced or program.spins
     program.locks = program.spins and any(p[0] in ("membar", "fence") for p in opcodes)
 
 

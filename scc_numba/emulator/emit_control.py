@@ -23,6 +23,13 @@ def _nothing(w: Writer, i: Instruction) -> None:
     pass  # trap ends its block: the scheduler acts on it; time is not modelled
 
 
+@emits("numba_status")
+def _status(w: Writer, i: Instruction) -> None:
+    w.line(f"m.ended({len(w.program.statuses)}, {w.source(i.args[0], 'i4')}, {w.mask()})")
+    if not w.deciding:
+        w.program.statuses.append(i)
+
+
 @emits("bar", "barrier")
 def _barrier(w: Writer, i: Instruction) -> None:
     if "warp" in i.parts:

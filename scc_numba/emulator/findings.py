@@ -12,7 +12,7 @@ KINDS = {
     "out-of-bounds": "an access outside the array (or outside the block's shared memory)",
     "misaligned": "an address that is no multiple of the access's size",
     "shared-race": "two threads use one place in shared memory, one writes, and no barrier orders them",
-    "global-race": "two threads write one place in global memory and nothing orders them",
+    "global-race": "two threads write one global place, or a block reads what another writes, unordered",
     "lost-update": "two threads read, change and write one place in global memory: an atomic is missing",
     "uninitialised-shared": "shared memory is read before anything was written there",
     "uninitialised-local": "local memory is read before the thread wrote there",
@@ -72,7 +72,10 @@ class Collector:
     def sorted(self) -> list[Finding]:
         """By kind, then by line."""
         order = list(KINDS)
-        return sorted(self.found.values(), key=lambda f: (order.index(f.kind), f.line, f.array))
+        # A lost update is a read and a write that race: one mistake, and the more telling name of it.
+        updates = {(f.line, f.array) for f in self.found.values() if f.kind == "lost-update"}
+        kept = [f for f in self.found.values() if f.kind != "global-race" or (f.line, f.array) not in updates]
+        return sorted(kept, key=lambda f: (order.index(f.kind), f.line, f.array))
 
     def __bool__(self) -> bool:
         return bool(self.found)

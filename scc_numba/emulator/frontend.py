@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import json
+import re
 import sys
 import types as python_types
 import weakref
@@ -275,12 +277,14 @@ def compile_ptx(
         return _compile_mlir(function, signature, target, options)
     cuda = _numba_cuda()
     accepted = inspect.signature(cuda.compile_ptx).parameters
-    known = {
-        k: options[k] for k in ("fastmath", "opt", "launch_bounds") if k in accepted and options.get(k) is not None
-    }
-    with pretend_device(target):
+    known = {k: options[k] for k in _COMPILER_OPTIONS if k in accepted and options.get(k) is not None}
+    if known.get("debug"):
+        known.setdefault("opt", False)  # the compiler takes only one of the two
+    with pretend_device(target), _watch_compiler() as seen:
         try:
-            text, _ = cuda.compile_ptx(function, signature, cc=target.capability, lineinfo=True, **known)
+            text, _ = cuda.compile_ptx(
+                function, signature, cc=target.capability, lineinfo=not known.get("debug"), **known
+            )
         except ImportError as error:
             raise CompilerMissing(_missing()) from error
         except Exception as error:
@@ -288,8 +292,67 @@ def compile_ptx(
                 "libNVVM" in str(error) and "not found" in str(error)
             ):
                 raise CompilerMissing(_missing()) from error
-            raise
+            if "multiple PTX files" not in str(error) or not seen.libraries:
+                raise
+            # With debug=True device functions become texts of their own, for a linker to join.
+            text = _joined(seen.libraries[-1].get_asm_strs(cc=target.capability))
+    if known.get("debug"):
+        text += "".join(f"\n{_RAISES} {number} {json.dumps(name)}" for number, name in seen.exceptions.items())
     return text
+
+
+# Options of a dispatcher that change the PTX.
+_COMPILER_OPTIONS = ("fastmath", "opt", "launch_bounds", "debug")
+
+# Comments after the PTX: the exceptions that its numbers stand for, so that they are cached with it.
+_RAISES = "// numba raises"
+
+
+@dataclass
+class _Seen:
+    """What Numba keeps beside the code, where `compile_ptx` does not hand it out."""
+
+    exceptions: dict[int, str] = field(default_factory=dict)  # number -> name and message
+    libraries: list[Any] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def _watch_compiler() -> Iterator[_Seen]:
+    """Take note of what is compiled meanwhile."""
+    seen = _Seen()
+    try:
+        compiler = importlib.import_module("numba.cuda.compiler")
+        original = compiler.compile_cuda
+    except (ImportError, AttributeError):
+        yield seen  # then exceptions are known by number only
+        return
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        seen.libraries.append(result.library)
+        for number, (kind, values, *_) in getattr(getattr(result, "call_helper", None), "exceptions", {}).items():
+            message = ", ".join(map(str, values or ()))
+            name = getattr(kind, "__name__", None) or "an exception"
+            seen.exceptions[int(number)] = f"{name}: {message}" if message else name
+        return result
+
+    compiler.compile_cuda = watched  # type: ignore[attr-defined]
+    try:
+        yield seen
+    finally:
+        compiler.compile_cuda = original  # type: ignore[attr-defined]
+
+
+def _joined(texts: list[str]) -> str:
+    """Several PTX texts as one, their file numbers made distinct."""
+    out = []
+    offset = 0
+    for text in texts:
+        numbers = [int(n) for n in re.findall(r"^\s*\.file\s+(\d+)", text, re.M)]
+        shift = lambda m, by=offset: f"{m[1]}{int(m[2]) + by}"  # noqa: E731
+        out.append(re.sub(r"(\.file\s+|\.loc\s+|inlined_at\s+)(\d+)", shift, text))
+        offset += max(numbers, default=0)
+    return "\n".join(out)
 
 
 # ---------------------------------------------------------------------------------------------- loading
@@ -344,7 +407,12 @@ def _build(text: str, parameters: list[Parameter], name: str | None) -> Loaded:
         raise PtxError(f"cannot tell which entry to run: name={name!r}, the PTX has {found}")
     entry = entries[0]
     pointers, arrays = _flatten(parameters, [p for p, _ in entry.params])
-    return Loaded(codegen.build(module, entry, pointers), parameters, arrays)
+    program = codegen.build(module, entry, pointers)
+    for line in text.splitlines():
+        if line.startswith(_RAISES):
+            number, _, name = line[len(_RAISES) + 1 :].partition(" ")
+            program.exceptions[int(number)] = json.loads(name)
+    return Loaded(program, parameters, arrays)
 
 
 def load_ptx(kernel: PtxKernel) -> Loaded:
@@ -389,7 +457,7 @@ def load(
     shape = tuple(_key(a) for a in args) if signature is None else None
     if signature is not None and not isinstance(signature, str):
         signature = parse_signature(signature)
-    chosen = tuple(str(options.get(o)) for o in ("fastmath", "opt", "launch_bounds"))
+    chosen = tuple(str(options.get(o)) for o in _COMPILER_OPTIONS)
     key = (shape, signature, target.name, chosen)
     known = _programs.setdefault(function, {})
     loaded = known.get(key)

@@ -6,7 +6,9 @@ for about one operand triple in 2**29; LLVM's own `fma` is exact, on processors 
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -30,14 +32,32 @@ def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), code
 
 
-@vectorize(["float32(float32,float32,float32)", "float64(float64,float64,float64)"], cache=True)
-def fma(a: Any, b: Any, c: Any) -> Any:
+class _Elementwise:
+    """A ufunc for float32 and one for float64, each compiled (or read from Numba's cache) when first needed.
+
+    They are two and not one, so that which of them is there already cannot decide how operands are converted.
+    """
+
+    def __init__(self, function: Callable[..., Any], operands: int) -> None:
+        self.function, self.operands = function, operands
+        self.loops: dict[str, Any] = {}
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *values: Any) -> Any:
+        kind = values[0].dtype.name
+        loop = self.loops.get(kind)
+        if loop is None:
+            signature = f"{kind}({','.join([kind] * self.operands)})"
+            loop = self.loops[kind] = vectorize([signature], cache=True)(self.function)
+        return loop(*values)
+
+
+def _fused(a: Any, b: Any, c: Any) -> Any:
     """a*b + c, rounded once to nearest even."""
     return _fma(a, b, c)
 
 
-@vectorize(["float32(float32,float32)", "float64(float64,float64)"], cache=True)
-def minimum(a: Any, b: Any) -> Any:
+def _minimum(a: Any, b: Any) -> Any:
     """PTX min: the number if one operand is NaN, and −0 < +0."""
     if a != a:
         return b
@@ -48,8 +68,7 @@ def minimum(a: Any, b: Any) -> Any:
     return a if a < b else b
 
 
-@vectorize(["float32(float32,float32)", "float64(float64,float64)"], cache=True)
-def maximum(a: Any, b: Any) -> Any:
+def _maximum(a: Any, b: Any) -> Any:
     """PTX max: the number if one operand is NaN, and −0 < +0."""
     if a != a:
         return b
@@ -58,3 +77,8 @@ def maximum(a: Any, b: Any) -> Any:
     if a == b:
         return b if math.copysign(1.0, a) < 0 else a
     return a if a > b else b
+
+
+fma = _Elementwise(_fused, 3)
+minimum = _Elementwise(_minimum, 2)
+maximum = _Elementwise(_maximum, 2)

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from .errors import PtxError
 from .ptx import Function, Instruction, Label, Module, Variable
 
+# Where a kernel compiled with debug=True ends, Numba calls this with 0 or the number of an exception. On a GPU it
+# stores the first one where the host will look; here every thread's is taken note of.
+EXCEPTION_HELPER = "__exc_helper__"
+
 _MAX_DEPTH = 32  # PTX allows recursion, Numba's kernels hardly use it; an inliner cannot follow it
 
 
@@ -44,6 +48,15 @@ def _copy(module: Module, body: list[Instruction | Label], flat: Flat, suffix: s
             flat.body.append(_parameters(item, flat, module) if isinstance(item, Instruction) else item)
             continue
         result, name, arguments = _call_parts(item)
+        if name.endswith(EXCEPTION_HELPER) and len(arguments) == 1:
+            code = _parameter_register(arguments[0], 0, "b64", flat)
+            given = [x for x in flat.body if isinstance(x, Instruction) and x.args[:1] == [code]]
+            # A number in the text is one of the kernel's own exceptions. What a device function returned counts in
+            # that function's own table, which Numba does not keep.
+            own = bool(given) and re.match(r"-?\d", given[-1].args[1]) is not None
+            args = [code, "own" if own else "called"]
+            flat.body.append(Instruction("numba_status", args, item.guard, item.line, item.file, item.ptx_line))
+            continue
         callee = module.functions.get(name)
         if callee is None:
             if name not in module.externs:

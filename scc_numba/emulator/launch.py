@@ -212,7 +212,8 @@ def launch(
         signature: argument types, where the arguments do not tell: pointers, or scalars narrower than
             Numba's default.
             A Numba signature, a tuple of Numba types, or a string "void(CPointer(float32), int32)".
-        options: compiler options (`fastmath`, `opt`); by default those of the dispatcher.
+        options: compiler options (`fastmath`, `opt`, `debug`); by default those of the dispatcher. With `debug`
+            an exception that a thread raises is a finding; without, Numba's compiler leaves no trace of it.
         registers: 32-bit registers a thread needs, if known from the assembler, to check against the target.
         global_races: report two threads that write one place of global memory unordered.
         uninitialised: arrays whose contents count as not yet written.

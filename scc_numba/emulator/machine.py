@@ -121,6 +121,9 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.writers = (
             np.zeros(arena.size // program.global_grain + 1, np.int64) if self.check_global_races else None
         )
+        self.check_order = self.check_global_races and not program.orders_blocks and self.blocks_in_grid > 1
+        self.readers = None
+        self.read_and_written = {}
         self.pending_race = False
         self.span_tables = {}
         self.constants = np.frombuffer(program.constants.ljust(16, b"\0"), np.uint8)
@@ -389,6 +392,8 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                 R[slot] = self._reduced(operation, slot, value, bits, R[slot], M)
             if grid_wide and self.writers is not None:
                 self.writers.fill(0)  # a grid barrier orders everything before it
+                if self.readers is not None:
+                    self.readers.fill(0)
             go(blocks[n].next, M)
 
     def _reduced(self, operation: str, slot: int, value: Any, bits: Any, before: Any, M: Mask | None) -> Any:
@@ -456,6 +461,29 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.add_finding(
             "trap", instruction, "stops the kernel", position=position, count=int(np.count_nonzero(bits))
         )
+
+    def ended(self, number: int, code: Any, M: Mask | None) -> None:
+        """A thread of a kernel compiled with debug=True ends: with an exception if its code is positive."""
+        raised = code > 0
+        if not raised.any():
+            return
+        bits = np.broadcast_to(raised if M is None else M.bits & raised, (self.nb, self.nw, 32))
+        if self.base is not None:
+            bits = bits & self.base.bits
+        codes = np.broadcast_to(code, bits.shape)
+        instruction = self.program.statuses[number]
+        for one in np.unique(codes[bits]):
+            mine = bits & (codes == one)
+            position = int(np.flatnonzero(mine)[0])
+            what = f"raises an exception (number {one}) in a device function"
+            if instruction.args[1] == "own":
+                what = f"raises {self.program.exceptions.get(int(one), f'an exception (number {one})')}"
+            if not self.checks:
+                where, thread = self.place(position)
+                raise KernelFault(f"{what} at Python line {instruction.line}, block {where}, thread {thread}")
+            self.add_finding(
+                "trap", instruction, what, position=position, count=int(np.count_nonzero(mine)), show_ptx=False
+            )
 
     def _give_up(self, ready: dict[int, Mask | None], order: list[int]) -> None:
         lines: set[int] = set()

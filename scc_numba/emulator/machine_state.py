@@ -40,6 +40,9 @@ class State:
     span_tables: dict[frozenset[int], Any]
     array_of_param: dict[int, int]
     check_global_races: bool
+    check_order: bool  # also look for blocks that read what others write
+    readers: Any  # int64 (grains, 2): who read, None until a kernel reads what it writes
+    read_and_written: dict[tuple[int, frozenset[int]], bool]
     pending_race: bool
     shared_size: int
     constants: Any
@@ -68,7 +71,7 @@ class State:
     def add_finding(
         self, kind: str, instruction: Any, message: str, *, position: int = 0, other: Any = None,
         address: int = -1,
-        array: str = "", count: int = 1,
+        array: str = "", count: int = 1, show_ptx: bool = True,
     ) -> None:  # fmt: skip
         """Record a finding at an instruction; `position` is the flat place in the batch of the thread
         that did it.
@@ -78,7 +81,7 @@ class State:
         where = f"{os.path.basename(self.file_of(instruction.file))}:{instruction.line}"
         text = f"{message} ({where}, block {block}, thread {thread}"
         text += f" and thread {other}" if other is not None else ""
-        text += f"; `{instruction}`)"
+        text += f"; `{instruction}`)" if show_ptx else ")"
         self.collector.add(
             Finding(
                 kind,
@@ -178,6 +181,24 @@ class State:
             + ("use cuda.atomic" if reads else "nothing orders the two"),
             position=position, other=other_thread, address=offset, array=name, count=count,
         )  # fmt: skip
+
+    def global_order_faults(self, a: Access) -> None:
+        """One block read what another wrote, or the other way round."""
+        for row in (ac.READ_AFTER_WRITE, ac.WRITE_AFTER_READ):
+            fault = self._take(row)
+            if fault is None:
+                continue
+            count, position, before, address = fault
+            name, offset = self.array_at(address)
+            per_block = self.nw * 32
+            other_block, other_thread = triple(before // per_block, self.grid), self.thread(before % per_block)
+            verb, theirs = ("reads", "writes") if row == ac.READ_AFTER_WRITE else ("writes", "reads")
+            self.add_finding(
+                "global-race", a.instruction,
+                f"{verb} byte {offset} of {name}, which thread {other_thread} of block {other_block} {theirs}; "
+                "blocks run in any order: use two launches, a grid barrier, or an atomic with a fence",
+                position=position, other=other_thread, address=offset, array=name, count=count,
+            )  # fmt: skip
 
     def _disagree(self, index: Any, values: tuple[Any, ...], M: Mask | None) -> bool:
         """Whether lanes that write one place in one instruction write different values."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .access import mask_size
+from . import access as ac
 
 NO_MASK = np.zeros(0, np.uint8)
 NO_MASK_LAYOUT = (NO_MASK, 0, 0, 0)
@@ -31,7 +31,7 @@ class Mask:
         self.bits = bits
         flat = np.ascontiguousarray(bits).reshape(-1).view(np.uint8)
         self._layout = (flat, *strides(bits.shape))
-        self.threads, self.warps = mask_size(*self._layout, blocks, warps)
+        self.threads, self.warps = ac.mask_size(*self._layout, blocks, warps)
 
     @property
     def layout(self) -> tuple[Any, int, int, int]:

@@ -68,7 +68,30 @@ class GlobalMemory(State):
             )  # fmt: skip
             if bad:
                 self.pending_race = True
+        if self.check_order and a.mode != ac.ATOMIC and self._shared_between_blocks(a):
+            if self.readers is None:
+                self.readers = np.zeros((len(self.writers), 2), np.int64)
+            bad = ac.global_order(
+                index, *s, *layout, self.nb, self.nw, a.size, a.shift, self.program.global_grain,
+                self.first_block * self.nw * 32, a.mode, self.writers, self.readers, self.fault,
+            )  # fmt: skip
+            if bad:
+                self.global_order_faults(a)
         return index, addr.shape
+
+    def _shared_between_blocks(self, a: Access) -> bool:
+        """Whether an access may touch memory that the kernel both reads and writes; mostly it may not."""
+        known = self.read_and_written.get((a.mode, a.sources))
+        if known is None:
+            mine = self.spans(a)
+            other = [b for b in self.program.accesses if b.space in ("global", "generic") and b.mode != ac.ATOMIC]
+            wanted = ac.STORE if a.mode == ac.LOAD else ac.LOAD
+            known = any(
+                bool(((mine[:, None, 0] < theirs[:, 1]) & (theirs[:, 0] < mine[:, None, 1])).any())
+                for theirs in (self.spans(b) for b in other if b.mode == wanted)
+            )
+            self.read_and_written[a.mode, a.sources] = known
+        return known
 
     def load_global(self, a: Access, addr: Any, M: Mask | None) -> Any:
         """ld.global: one value, or a list of them for vector loads."""

@@ -74,9 +74,14 @@ class Program:
     uses_grid_sync: bool = False
     spins: bool = False  # compares and swaps, or exchanges: threads may wait for each other
     locks: bool = False  # takes locks by atomics: write order between threads is then its own business
+    orders_blocks: bool = False  # has a fence, or may wait for other threads: blocks may order each other
     written: frozenset[int] = frozenset()  # pointer parameters it can store through
     unknown_stores: bool = False
     functions: list[Callable[..., Any]] = field(default_factory=list)
+    statuses: list[Instruction] = field(
+        default_factory=list
+    )  # where Numba hands over a thread's exception, or none
+    exceptions: dict[int, str] = field(default_factory=dict)  # its number -> "IndexError: too far"
     # Per block: PTX instructions by class, and floating-point operations of one thread.
     classes: list[dict[str, int]] = field(default_factory=list)
     flops: list[int] = field(default_factory=list)

@@ -111,7 +111,7 @@ _VARIABLE = re.compile(
 )
 _PARAM = re.compile(
     r"\.param\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+"
-    r"(?:\.ptr\S*\s+(?:\.\w+\s+)*(?:\.align\s+\d+\s+)?)?([\w$%]+)(?:\s*\[(\d+)\])?"
+    r"(?:\.ptr\S*\s+(?:\.(?!align)\w+\s+)*(?:\.align\s+\d+\s+)?)?([\w$%]+)(?:\s*\[(\d+)\])?"
 )
 
 

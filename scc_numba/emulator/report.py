@@ -77,7 +77,7 @@ class Line:
     line: int
     file: str
     source: str = ""
-    instructions: int = 0  # PTX instructions issued, one a warp
+    instructions: int = 0  # PTX instructions issued, each counted once a warp
     threads: int = 0  # the same, one a thread: 32 times instructions if no lane is idle
     flops: int = 0
     global_load: Traffic = field(default_factory=Traffic)

@@ -23,7 +23,7 @@ def _number(n: float) -> str:
 
 # Heading, what it means, and how to get it from a line.
 COLUMNS: list[tuple[str, str, Any]] = [
-    ("instr", "PTX instructions issued, one a warp", lambda x: x.instructions),
+    ("instr", "PTX instructions issued, each counted once a warp", lambda x: x.instructions),
     ("lanes", "mean share of lanes that take part", lambda x: x.active_lanes),
     ("flop", "floating-point operations", lambda x: x.flops),
     ("ld req", "global load requests", lambda x: x.global_load.requests),
@@ -80,7 +80,8 @@ def summary(report: Report) -> list[str]:
     g, s = report.global_load, report.global_store
     lines = [
         f"{report.kernel}  grid {report.grid}  block {report.block}  {report.target}",
-        f"{report.instructions:,} PTX instructions a warp, {report.active_lanes:.0%} of lanes active, "
+        f"{report.instructions:,} PTX instructions issued (each counted once a warp), "
+        f"{report.active_lanes:.0%} of lanes active, "
         f"{report.flops:,} flop, {report.barriers:,} barriers, {report.divergent_branches:,} divergent "
         f"branches",
         f"global loads {g.requests:,} requests, {g.sectors:,} sectors; stores {s.requests:,} requests, "
@@ -148,17 +149,23 @@ def show(report: Report, file: Any = None) -> None:
 
 
 def compare(left: Report, right: Report, file: Any = None) -> None:
-    """Print the totals of two reports side by side."""
+    """Print the totals of two reports side by side.
+
+    Args:
+        left: the base: ratios are how much the other one has of what this one has.
+        right: the one that is held against it.
+        file: a text file to print to; the terminal by default.
+    """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
     table.add_column("count")
-    for report in (left, right):
-        table.add_column(report.kernel, justify="right")
-    table.add_column("ratio", justify="right")
+    table.add_column(f"{left.kernel} (base)", justify="right")
+    table.add_column(right.kernel, justify="right")
+    table.add_column("of the base", justify="right")
     rows: list[tuple[str, Any]] = [
-        ("instructions", lambda r: r.instructions), ("flop", lambda r: r.flops),
+        ("PTX instructions issued", lambda r: r.instructions), ("flop", lambda r: r.flops),
         ("global load requests", lambda r: r.global_load.requests),
         ("global load sectors", lambda r: r.global_load.sectors),
         ("global store requests", lambda r: r.global_store.requests),
@@ -170,7 +177,7 @@ def compare(left: Report, right: Report, file: Any = None) -> None:
     for name, value in rows:
         a, b = value(left), value(right)
         if a or b:
-            table.add_row(name, f"{a:,}", f"{b:,}", f"{b / a:.3g}" if a else "")
+            table.add_row(name, f"{a:,}", f"{b:,}", f"{b / a:.3g}×" if a else "")
     Console(file=file).print(table)
 
 

@@ -481,3 +481,114 @@ def test_limits_of_the_target():
     assert "50,000 bytes" in only(launch(writes_inside, 1, 32, (a, out), shared_bytes=50000), "limit").message
     assert "300" in only(launch(writes_inside, 1, 32, (a, out), registers=300), "limit").message
     assert not launch(writes_inside, 1, 32, (a, out), shared_bytes=48 * 1024, registers=255).findings
+
+
+# ---------------------------------------------------------------------------------------- reads of other blocks
+
+
+def neighbour_in_place(x):
+    i = cuda.grid(1)
+    x[i] = x[(i + 32) % x.shape[0]] + 1.0  # <-
+
+
+def neighbour_into_another(x, y):
+    i = cuda.grid(1)
+    y[i] = x[(i + 32) % x.shape[0]] + 1.0
+
+
+def neighbour_after_a_grid_barrier(x):
+    i = cuda.grid(1)
+    v = x[(i + 32) % x.shape[0]]
+    cuda.cg.this_grid().sync()
+    x[i] = v + 1.0
+
+
+def own_block_in_place(x):
+    i = cuda.grid(1)
+    v = x[i ^ 1]
+    cuda.syncthreads()
+    x[i] = v + 1.0
+
+
+@pytest.mark.parametrize("blocks", [3, 700])  # 700 blocks of 32 threads are more than one batch
+def test_a_block_reads_what_another_writes(blocks):
+    x = np.zeros(32 * blocks, "f4")
+    f = only(launch(neighbour_in_place, blocks, 32, (x,)), "global-race", marked(neighbour_in_place), "x")
+    assert f.address % 4 == 0
+    assert not launch(neighbour_in_place, blocks, 32, (x,), global_races=False).findings
+    assert not launch(neighbour_into_another, blocks, 32, (x, np.zeros_like(x))).findings
+    if blocks == 3:
+        assert not launch(neighbour_after_a_grid_barrier, blocks, 32, (x,)).findings
+    assert not launch(own_block_in_place, blocks, 32, (x,)).findings
+    assert not launch(neighbour_in_place, 1, 32, (x[:32],)).findings
+
+
+def test_two_views_of_one_buffer_race_between_blocks():
+    whole = np.zeros(96, "f4")
+    found = launch(neighbour_into_another, 3, 32, (whole, whole[:])).findings
+    assert [f.kind for f in found] == ["global-race"]
+
+
+def first_block_sums(x, total):
+    if cuda.blockIdx.x == 0 and cuda.threadIdx.x == 0:
+        for k in range(total.shape[0]):
+            x[0] += total[k]  # <-
+    total[cuda.blockIdx.x] = 1.0
+
+
+def last_block_sums(x, total, tickets):
+    if cuda.threadIdx.x == 0:
+        total[cuda.blockIdx.x] = 1.0
+        cuda.threadfence()
+        if cuda.atomic.add(tickets, 0, 1) == cuda.gridDim.x - 1:
+            for k in range(total.shape[0]):
+                x[0] += total[k]
+
+
+def summed_by_atomics(x, total):
+    if cuda.threadIdx.x == 0:
+        cuda.atomic.add(total, 0, 1.0)
+        x[cuda.blockIdx.x] = total[1]
+
+
+def test_results_of_other_blocks_need_an_order():
+    f = launch(first_block_sums, 4, 32, (np.zeros(1, "f4"), np.zeros(4, "f4"))).findings
+    assert {x.kind for x in f} == {"global-race"}
+    assert {x.array for x in f} == {"total"}
+    x = np.zeros(1, "f4")
+    assert not launch(last_block_sums, 4, 32, (x, np.zeros(4, "f4"), np.zeros(1, "i4"))).findings
+    assert x[0] == 4
+    assert not launch(summed_by_atomics, 4, 32, (np.zeros(4, "f4"), np.zeros(2, "f4"))).findings
+
+
+def all_read_first_writes(x, out):
+    out[cuda.grid(1)] = x[5]
+    if cuda.grid(1) == 1:
+        x[5] = 2.0  # <-
+
+
+def test_the_first_reader_may_be_of_the_block_that_writes():
+    x, out = np.zeros(8, "f4"), np.zeros(64, "f4")
+    f = only(launch(all_read_first_writes, 2, 32, (x, out)), "global-race", marked(all_read_first_writes), "x")
+    assert f.threads == ((1, 0, 0), (0, 0, 0))
+    assert "of block (1, 0, 0) reads" in f.message
+    assert not launch(all_read_first_writes, 1, 32, (x, out)).findings
+
+
+@pytest.mark.parametrize("reader", [0, 1])
+@pytest.mark.parametrize("blocks_between", [0, 600])
+def test_the_threads_of_a_race_between_blocks_are_named(reader, blocks_between):
+    """Whichever comes first here, the read or the write: the other order is a race just as well."""
+    far = 1 + blocks_between
+
+    def kernel(x, out, reader, writer):
+        if cuda.blockIdx.x == reader and cuda.threadIdx.x == 3:
+            out[0] = x[5]
+        if cuda.blockIdx.x == writer and cuda.threadIdx.x == 4:
+            x[5] = 2.0
+
+    places = (0, far) if reader == 0 else (far, 0)
+    report = launch(kernel, far + 1, 32, (np.zeros(8, "f4"), np.zeros(1, "f4"), *places))
+    (f,) = report.findings
+    assert (f.kind, f.array, f.address, f.count) == ("global-race", "x", 20, 1)
+    assert sorted(f.threads) == [(3, 0, 0), (4, 0, 0)]

@@ -355,3 +355,32 @@ def test_parallel_processes_share_the_cache(folder, tmp_path):
     (entry,) = folder.glob("*.ptx")
     assert cache.disk_get(entry.stem) is not None
     assert not list(folder.glob("*.tmp"))
+
+
+def test_importing_compiles_and_loads_nothing(tmp_path):
+    """A process that only imports the package must not wait for Numba to load compiled loops."""
+    code = (
+        "import sys, numba\n"
+        "from numba.core import event\n"
+        "before = 'numba.np.linalg' in sys.modules\n"
+        "with event.install_recorder('numba:compile') as seen:\n"
+        "    import scc_numba.emulator\n"
+        "    from scc_numba.emulator import access, atomics, fused, mask, values\n"
+        "assert not seen.buffer, seen.buffer\n"
+        "assert not fused.fma.loops and not fused.minimum.loops and not fused.maximum.loops\n"
+        # Numba imports this when it registers all its functions, which is what takes long.
+        "assert ('numba.np.linalg' in sys.modules) == before, 'a compiled loop was loaded'\n"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    environment = {**os.environ, "PYTHONPATH": root}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+@pytest.mark.parametrize("order", [("f4", "f8"), ("f8", "f4")])
+def test_the_order_of_first_uses_changes_no_result(order):
+    from scc_numba.emulator import fused
+
+    for name, operands in (("_fused", 3), ("_minimum", 2), ("_maximum", 2)):
+        ufunc = fused._Elementwise(getattr(fused, name), operands)
+        for kind in order:
+            assert ufunc(*[np.ones(2, kind)] * operands).dtype == kind

@@ -16,7 +16,7 @@ import pytest
 from numba import cuda, float32
 
 from scc_numba.emulator import KINDS, bench, launch
-from scc_numba.emulator.show import compare
+from scc_numba.emulator.show import compare, summary
 
 matplotlib.use("agg")
 
@@ -55,6 +55,27 @@ def test_show_prints_source_counts_and_findings(report):
     out = io.StringIO()
     compare(report, report, out)
     assert "shared wavefronts" in out.getvalue()
+
+
+def padded(a, b):
+    s = cuda.shared.array((32, 33), float32)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    for k in range(0, 32, 8):
+        s[y + k, x] = a[y + k, x]
+    cuda.syncthreads()
+    for k in range(0, 32, 8):
+        b[y + k, x] = s[x, y + k]
+
+
+def test_the_words_say_what_is_counted_and_what_is_the_base(report):
+    assert f"{report.instructions:,} PTX instructions issued (each counted once a warp)" in summary(report)[1]
+    a = np.zeros((32, 32), "f4")
+    out = io.StringIO()
+    compare(report, launch(padded, 1, (32, 8), (a, np.zeros_like(a))), out)
+    lines = out.getvalue().splitlines()
+    assert lines[0].split() == ["count", "transpose", "(base)", "padded", "of", "the", "base"]
+    (row,) = [r for r in lines if "shared wavefronts" in r]
+    assert row.split()[2:] == ["1,056", "64", "0.0606×"]  # the base is on the left, the share is of it
 
 
 def test_html_and_json(report):
@@ -107,6 +128,24 @@ def test_the_benchmark_measures_kernels_that_are_right(name):
     else:
         want = x.reshape(len(args[1]), -1).sum(1)
     assert np.abs(args[result] - want).max() < 1e-4
+
+
+def test_the_benchmark_times_a_command_with_empty_caches(tmp_path, capsys):
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import os, pathlib, sys\n"
+        "mark = pathlib.Path(os.environ['SCC_NUMBA_CACHE_DIR'])\n"
+        "print(mark, mark.exists(), file=open(sys.argv[1], 'a'))\n"
+        "mark.mkdir(exist_ok=True)\n"
+    )
+    seen = tmp_path / "seen"
+    bench.main(["--command", f"python {script} {seen}", "--repeats", "1"])
+    (cold, warm) = seen.read_text().splitlines()
+    assert cold.split()[0] == warm.split()[0] != os.environ.get("SCC_NUMBA_CACHE_DIR")
+    assert (cold.split()[1], warm.split()[1]) == ("False", "True")
+    assert "with empty caches" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="no_such_module"):
+        bench.time_command(["python", "-m", "no_such_module"])
 
 
 def test_the_readme_tells_the_truth(tmp_path):
