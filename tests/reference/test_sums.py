@@ -105,7 +105,6 @@ def test_mixed_dtypes_are_refused(module):
         ([[1.0]], "x must be an array, not list"),
         (None, "x must be an array, not NoneType"),
         (np.ma.zeros((2, 8, 3)), "x is a MaskedArray"),
-        (np.matrix(np.zeros((2, 8))), "x is a matrix"),
     ],
 )
 def test_what_is_no_plain_array_is_refused(module, x, said):
