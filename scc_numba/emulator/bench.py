@@ -202,6 +202,23 @@ def _simulate(cells: list[tuple[str, tuple[int, int, int]]], limit: float) -> li
 _KERNELS: dict[str, Any] = {}
 
 
+def _translation(repeats: int) -> tuple[int, float]:
+    """Instructions of the tiled kernel, and seconds from its PTX to Python functions: paid once a process."""
+    from . import codegen, ptx
+    from .frontend import compile_ptx, type_of
+    from .targets import find_target
+
+    args = case("tiled", SHAPES[0])[2]
+    types = tuple(type_of(a, "argument") for a in args)
+    text = compile_ptx(_KERNELS["tiled"], types, find_target("sm_90"), {})
+
+    def translate() -> int:
+        module = ptx.parse(text)
+        return len(codegen.build(module, module.entries[0], {}).instructions)
+
+    return translate(), _best(translate, repeats)
+
+
 def time_command(command: list[str], repeats: int = 2) -> list[float]:
     """Seconds a command takes in fresh processes: first with empty caches, then with those it left.
 
@@ -282,6 +299,11 @@ def main(argv: list[str] | None = None) -> None:
         per_thread.append(seconds / (N * C * 256))
         console.print(f"naive, {N * C * 256:,} threads: {seconds:.3f} s, {per_thread[-1] * 1e9:.0f} ns a thread")
     console.print(f"growth of the time a thread: {per_thread[1] / per_thread[0]:.2f}×")
+    instructions, seconds = _translation(options.repeats)
+    console.print(
+        f"tiled, from PTX to Python: {seconds * 1e3:.0f} ms for {instructions:,} instructions, "
+        f"{seconds / instructions * 1e6:.0f} µs each"
+    )
     with contextlib.suppress(ImportError):  # not on Windows
         import resource
 

@@ -145,6 +145,8 @@ def type_of(value: Any, name: str, mlir: bool = False) -> Any:
     """
     cuda_types, from_dtype = _types(mlir)
     if isinstance(value, np.ndarray):
+        if value.dtype.kind in "SUmM":
+            raise ArgumentError(f"argument {name}: arrays of dtype {value.dtype} are not supported")
         if value.dtype.hasobject:
             raise ArgumentError(f"argument {name}: an array of Python objects cannot go to a kernel")
         try:
@@ -246,7 +248,12 @@ def parse_signature(signature: Any) -> tuple[Any, ...]:
             from numba.cuda.core.sigutils import normalize_signature
         except ImportError:
             from numba.core.sigutils import normalize_signature
-        return tuple(normalize_signature(signature)[0])
+        try:
+            return tuple(normalize_signature(signature)[0])
+        except (NameError, SyntaxError, TypeError, AttributeError) as error:
+            raise ArgumentError(
+                f'signature={signature!r} is not one like "void(float32[::1], int32)": {error}'
+            ) from error
     if hasattr(signature, "args"):
         return tuple(signature.args)
     return tuple(signature)
@@ -427,7 +434,12 @@ def load_ptx(kernel: PtxKernel) -> Loaded:
             elif isinstance(s, tuple) and len(s) == 2 and s[0] == "array":
                 parameters.append(Parameter(name, "array", None, int(s[1]), "A"))
             else:
-                parameters.append(Parameter(name, "scalar", np.dtype(s)))
+                try:
+                    parameters.append(Parameter(name, "scalar", np.dtype(s)))
+                except TypeError as error:
+                    raise ArgumentError(
+                        f'{name}: signature entry {s!r} must be a NumPy dtype, "pointer" or ("array", dimensions)'
+                    ) from error
         _texts[key] = _build(kernel.text, parameters, kernel.name)
     return _texts[key]
 
@@ -451,6 +463,8 @@ def load(
         raise ArgumentError(
             f"kernel is a {type(kernel).__name__}; it must be a function, a cuda.jit dispatcher or a PtxKernel"
         )
+    if options is not None and not isinstance(options, dict):
+        raise ArgumentError(f"options={options!r} must be a dictionary, such as {{'fastmath': True}}")
     if options is None:
         options = dict(getattr(kernel, "targetoptions", None) or {})
     mlir = _is_mlir(kernel) or _is_mlir(function)

@@ -191,18 +191,20 @@ class WarpOperations(State):
 
     def give_up_warps(self, go: Any) -> None:
         """Nobody else can run: lanes that a warp barrier waits for will not come."""
+        standing = np.logical_or.reduce([bits for _, bits in self.held])
+        missing = self.alive & ~standing  # lanes that have returned hold up nobody
         for block, bits in self.held:
-            if self.checks:
-                here = _pack(bits)[..., 0]
-                b, w = (int(v[0]) for v in np.nonzero(here))
-                exists = np.broadcast_to(True if self.base is None else self.base.bits, bits.shape)
-                absent = int(_pack(exists)[b, w, 0]) & ~int(here[b, w])
+            stuck = bits.any(axis=2) & missing.any(axis=2)
+            if self.checks and stuck.any():
+                b, w = (int(v[0]) for v in np.nonzero(stuck))
+                absent = int(_pack(missing)[b, w, 0])
                 lane = int(np.flatnonzero(bits[b, w])[0])
-                other = self.thread(w * 32 + (absent & -absent).bit_length() - 1) if absent else None
                 self.add_finding(
                     "divergent-warp-operation", block.instructions[-1],
                     f"waits for lanes {absent:#010x}, which never reach a warp barrier",
-                    position=(b * self.nw + w) * 32 + lane, other=other, count=int(np.count_nonzero(here)),
+                    position=(b * self.nw + w) * 32 + lane,
+                    other=self.thread(w * 32 + (absent & -absent).bit_length() - 1),
+                    count=int(np.count_nonzero(stuck)),
                 )  # fmt: skip
         held, self.held = self.held, []
         for block, bits in held:

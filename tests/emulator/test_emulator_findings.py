@@ -592,3 +592,22 @@ def test_the_threads_of_a_race_between_blocks_are_named(reader, blocks_between):
     (f,) = report.findings
     assert (f.kind, f.array, f.address, f.count) == ("global-race", "x", 20, 1)
     assert sorted(f.threads) == [(3, 0, 0), (4, 0, 0)]
+
+
+def some_wait_for_the_warp(out):
+    t = cuda.threadIdx.x
+    if t < 2:
+        out[t] = 1.0
+        cuda.syncwarp()  # <-
+        out[t] *= 2.0
+    if out.shape[0] > 2:
+        cuda.syncthreads()
+
+
+def test_lanes_that_return_hold_up_no_warp_barrier():
+    """As in Numba's own cuda.reduce; lanes that live on and stay away are waited for in vain."""
+    out = np.zeros(2, "f4")
+    launch(some_wait_for_the_warp, 1, 64, (out,), strict=True)
+    assert out.tolist() == [2, 2]
+    report = launch(some_wait_for_the_warp, 1, 64, (np.zeros(3, "f4"),))
+    only(report, "divergent-warp-operation", marked(some_wait_for_the_warp))

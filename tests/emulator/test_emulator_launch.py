@@ -87,6 +87,53 @@ def test_signature_mismatches_name_argument_and_rule():
         launch(scale, 1, 32, (x[0], 2.5), signature=narrow)
 
 
+@pytest.mark.parametrize(
+    ("args", "more", "message"),
+    [
+        ((np.array(["a"]), 2.0), {}, "x: arrays of dtype <U1"),
+        ((np.zeros(4, "M8[s]"), 2.0), {}, "x: arrays of dtype datetime64"),
+        ((np.zeros(4, ">f8"), 2.0), {}, "x: dtype >f8"),
+        ((np.zeros(4), 2j), {}, "factor is a complex"),
+        ((np.zeros(4), 2.0), {"signature": "void(nonsense, float32)"}, "signature='void.*nonsense"),
+        ((np.zeros(4), 2.0), {"signature": "void(float64[::1]"}, "signature='void"),
+        ((np.zeros(4), 2.0), {"signature": "float64[::1]"}, "signature='float64"),
+        ((np.zeros(4), 2.0), {"options": 3}, "options=3 must be a dictionary"),
+    ],
+)
+def test_types_that_no_kernel_takes(args, more, message):
+    with pytest.raises(ArgumentError, match=message):
+        launch(scale, 1, 32, args, **more)
+
+
+def test_ptx_text_needs_a_signature_that_makes_sense():
+    text = ".version 8.0\n.target sm_90\n.visible .entry k(.param .u32 a)\n{\n ret;\n}\n"
+    with pytest.raises(ArgumentError, match="PTX text comes with a signature"):
+        launch(text, 1, 1, (3,))
+    with pytest.raises(ArgumentError, match="argument 0: signature entry 'f99'"):
+        launch(PtxKernel(text, ("f99",)), 1, 1, (3,))
+
+
+def test_a_missing_compiler_says_what_to_install(monkeypatch):
+    from scc_numba.emulator import CompilerMissing, frontend
+
+    class Missing(Exception):
+        pass
+
+    Missing.__name__ = "NvvmSupportError"
+
+    def compile_ptx(pyfunc, sig, cc=None, lineinfo=False, fastmath=False, opt=None, debug=None):
+        raise Missing("libNVVM cannot be found")
+
+    monkeypatch.setattr(cuda, "compile_ptx", compile_ptx)
+    monkeypatch.setattr(frontend, "disk_get", lambda key: None)
+    x = np.ones(4)
+    for platform, words in (("linux", r"pip install .numba-cuda\[cu13\]"), ("darwin", "container.*Colab")):
+        monkeypatch.setattr(frontend.sys, "platform", platform)
+        with pytest.raises(CompilerMissing, match=words):
+            launch(multiplier(9), 1, 4, (x,))
+    assert x.tolist() == [1] * 4
+
+
 def test_read_only_inputs_are_fine():
     def copy(a, b):
         b[cuda.grid(1)] = a[cuda.grid(1)]
