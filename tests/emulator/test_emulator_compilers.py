@@ -57,7 +57,7 @@ def cases():
     yield tally, 4, 32, lambda: (index, np.zeros(9, "i4")), 1
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda c: c[0].__name__)
+@pytest.mark.parametrize("case", list(cases()), ids=lambda c: c[0].__name__)
 def test_both_compilers_agree(case):
     kernel, grid, block, arguments, result = case
     outcomes = []
