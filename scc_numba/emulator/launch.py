@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -70,6 +71,22 @@ def _scalar(value: Any, p: Parameter) -> Any:
         if not info.min <= int(value) <= info.max:
             raise ArgumentError(f"argument {p.name}={value} does not fit {p.dtype}")
     return p.dtype.type(value)
+
+
+def _fresh(given: Any, loaded: Loaded, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arrays named as uninitialised: each is an argument, or the name of one."""
+    by_name = {p.name: value for p, value in zip(loaded.parameters, args, strict=True)}
+    flat = [item for value in args for item in (value if isinstance(value, tuple) else (value,))]
+    fresh = []
+    for item in given if isinstance(given, (tuple, list)) else (given,):
+        array = by_name.get(item) if isinstance(item, str) else item
+        if not isinstance(array, np.ndarray) or not any(array is value for value in flat):
+            raise ArgumentError(
+                f"uninitialised={item!r} is no array among the arguments; give the array itself, or a name of "
+                f"{', '.join(by_name)}"
+            )
+        fresh.append(array)
+    return tuple(fresh)
 
 
 class _Binder:
@@ -154,8 +171,6 @@ def _limits(
     threads = block[0] * block[1] * block[2]
     shared = program.static_shared + shared_bytes
     problems = []
-    if threads > target.threads:
-        problems.append(f"block={block} has {threads:,} threads, {target.name} allows {target.threads:,}")
     if program.max_threads is not None and threads > program.max_threads:
         problems.append(
             f"block={block} has {threads:,} threads, the kernel's launch bounds allow {program.max_threads:,}"
@@ -216,7 +231,7 @@ def launch(
             an exception that a thread raises is a finding; without, Numba's compiler leaves no trace of it.
         registers: 32-bit registers a thread needs, if known from the assembler, to check against the target.
         global_races: report two threads that write one place of global memory unordered.
-        uninitialised: arrays whose contents count as not yet written.
+        uninitialised: arrays among `args`, or their names, whose contents count as not yet written.
         max_steps: basic blocks to run before giving up.
 
     Returns:
@@ -230,6 +245,8 @@ def launch(
         FindingsError: `strict` and something was found.
     """
     grid3, block3 = _shape(grid, "grid", MAX_GRID), _shape(block, "block", MAX_BLOCK)
+    if math.prod(block3) > MAX_BLOCK[0]:
+        raise LaunchError(f"block={block!r} has {math.prod(block3):,} threads, the most is {MAX_BLOCK[0]:,}")
     if isinstance(shared_bytes, bool) or not isinstance(shared_bytes, (int, np.integer)) or shared_bytes < 0:
         raise LaunchError(f"shared_bytes={shared_bytes!r} must be a whole number of bytes, 0 or more")
     device = find_target(target)
@@ -240,7 +257,7 @@ def launch(
     program = loaded.program
     if len(args) != len(loaded.parameters):
         raise ArgumentError(f"the kernel takes {len(loaded.parameters)} arguments, {len(args)} were given")
-    binder = _Binder(loaded, tuple(uninitialised))
+    binder = _Binder(loaded, _fresh(uninitialised, loaded, args))
     for p, value in zip(loaded.parameters, args, strict=True):
         binder.take(p, value)
     limits = _limits(loaded, block3, int(shared_bytes), device, registers)

@@ -61,9 +61,9 @@ class SharedMemory(State):
         same = s[0] == 0
         row = 0 if same else self.shared_row
         index = np.empty(flat.size, np.int64)
-        if M is not None:
-            index.fill(self.shared_limit >> a.shift)
         size = self.shared_size
+        if M is not None or not size:  # lanes that take no part, or have nowhere to go, use the spare element
+            index.fill(self.shared_limit >> a.shift)
         bad = ac.shared_access(
             flat, *s, *layout, self.nb, self.nw, a.size, a.shift, size, self.shared_limit, row,
             self.stats[a.number], index,

@@ -431,3 +431,49 @@ def test_the_order_of_first_uses_changes_no_result(order):
         ufunc = fused._Elementwise(getattr(fused, name), operands)
         for kind in order:
             assert ufunc(*[np.ones(2, kind)] * operands).dtype == kind
+
+
+# ---------------------------------------------------------------------------------------- memory that is not there
+
+
+def reverse_in_dynamic(out):
+    s = cuda.shared.array(0, float32)
+    t = cuda.threadIdx.x
+    s[t] = t
+    cuda.syncthreads()
+    out[t] = s[cuda.blockDim.x - 1 - t]
+
+
+@pytest.mark.parametrize("threads", [1, 31, 32, 64])
+@pytest.mark.parametrize("checks", [True, False])
+def test_dynamic_shared_memory_that_was_not_asked_for(threads, checks):
+    report = launch(reverse_in_dynamic, 1, threads, (np.zeros(threads, "f4"),), checks=checks)
+    assert {f.kind for f in report.findings} == ({"out-of-bounds"} if checks else set())
+
+
+def copy_all(x, y):
+    i = cuda.grid(1)
+    y[i] = x[i]
+
+
+def test_uninitialised_arrays_by_object_and_by_name():
+    x, y = np.zeros(32, "f4"), np.zeros(32, "f4")
+    for fresh in ((x,), [x], x, ("x",), "x"):
+        report = launch(copy_all, 1, 32, (x, y), uninitialised=fresh)
+        assert [(f.kind, f.array) for f in report.findings] == [("uninitialised-global", "x")]
+    assert launch(copy_all, 1, 32, (x, y), uninitialised=(y,)).findings == []
+
+
+@pytest.mark.parametrize("fresh", [("z",), (0,), (np.zeros(32, "f4"),), 7])
+def test_uninitialised_must_be_among_the_arguments(fresh):
+    x, y = np.zeros(32, "f4"), np.zeros(32, "f4")
+    with pytest.raises(ArgumentError, match="uninitialised"):
+        launch(copy_all, 1, 32, (x, y), uninitialised=fresh)
+
+
+def test_a_block_of_too_many_threads_is_refused_however_it_is_written():
+    y = np.zeros(4096, "f4")
+    for block in (2048, (32, 64), (2, 32, 32)):
+        with pytest.raises(LaunchError, match="block="):
+            launch(copy_all, 1, block, (np.zeros(4096, "f4"), y))
+    assert not y.any()
