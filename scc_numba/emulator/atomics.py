@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from . import access as ac
+from .errors import UnsupportedInstruction
 from .machine_state import State
 from .mask import Mask
 from .program import OFFSET_MASK, SHARED_WINDOW, WINDOW_SHIFT, Access
@@ -103,7 +104,7 @@ class Atomics(State):
         if space == "generic":
             windows = self._windows(addr, M)  # type: ignore[attr-defined]
             if len(windows) != 1:
-                raise NotImplementedError("one atomic on two address spaces")
+                raise UnsupportedInstruction("the emulator does not know one atomic on two address spaces")
             space = "shared" if windows[0][0] == SHARED_WINDOW >> WINDOW_SHIFT else "global"
         three = addr if addr.ndim else addr.reshape(1, 1, 1)
         shape = (self.nb, self.nw, 32)

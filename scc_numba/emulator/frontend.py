@@ -26,6 +26,18 @@ from .errors import ArgumentError, CompilerMissing, EmulatorError, PtxError
 from .program import Program
 from .targets import Target
 
+_FORMS = (
+    'a NumPy dtype for a scalar, "pointer" for an array given by its address, ("array", dimensions) for Numba\'s'
+)
+
+
+def _is_dtype(entry: Any) -> bool:
+    try:
+        np.dtype(entry)
+    except TypeError:
+        return False
+    return True
+
 
 @dataclass(frozen=True)
 class PtxKernel:
@@ -42,6 +54,18 @@ class PtxKernel:
     text: str
     signature: tuple[Any, ...]
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise ArgumentError(f"text is a {type(self.text).__name__}, it must be PTX as a string")
+        if isinstance(self.signature, str) or not isinstance(self.signature, (tuple, list)):
+            raise ArgumentError(
+                f"signature={self.signature!r} must be a tuple with one entry an argument; {_FORMS}"
+            )
+        for number, entry in enumerate(self.signature):
+            array = isinstance(entry, tuple) and len(entry) == 2 and entry[0] == "array"
+            if not (array or (isinstance(entry, str) and entry == "pointer") or _is_dtype(entry)):
+                raise ArgumentError(f"argument {number}: signature entry {entry!r} is none of its forms: {_FORMS}")
 
 
 @dataclass

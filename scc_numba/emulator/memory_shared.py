@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import access as ac
+from .errors import UnsupportedInstruction
 from .machine_state import State
 from .mask import NO_MASK, Mask, strides
 from .program import Access
@@ -154,7 +155,9 @@ class SharedMemory(State):
                 values = self._as_list(read, self.load_global(read, source, M))
             limit = np.minimum(valid, np.uint32(read.size))
             if ((limit % 4) != 0).any():
-                raise NotImplementedError("cp.async with a source size that is no multiple of 4")
+                raise UnsupportedInstruction(
+                    "the emulator does not know cp.async with a source size that is no multiple of 4"
+                )
             values = [np.where(limit > 4 * k, v, np.int32(0)) for k, v in enumerate(values)]
         else:
             values = self._as_list(read, self.load_global(read, source, M))

@@ -477,3 +477,15 @@ def test_a_block_of_too_many_threads_is_refused_however_it_is_written():
         with pytest.raises(LaunchError, match="block="):
             launch(copy_all, 1, block, (np.zeros(4096, "f4"), y))
     assert not y.any()
+
+
+@pytest.mark.parametrize("text", [None, b"\x00\xff", 7])
+def test_ptx_must_be_a_string(text):
+    with pytest.raises(ArgumentError, match="it must be PTX as a string"):
+        PtxKernel(text, ())
+
+
+@pytest.mark.parametrize("signature", ["void(CPointer(float32))", ("foo",), (("matrix", 2),), 3])
+def test_a_ptx_signature_of_another_form_names_the_forms(signature):
+    with pytest.raises(ArgumentError, match='"pointer" for an array given by its address'):
+        PtxKernel(".version 8.0", signature)
