@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import Any
 
 from scc_numba.kernels import Launch, Layer, Op
@@ -37,20 +36,9 @@ def compile_zeroing_to_ptx(launch: Launch, layer: Layer, target: str) -> str:
     return _compile(cuda, launch, (numba.types.Array(numba.from_dtype(layer.dtype), 1, "C"),), target)
 
 
-def opcodes(ptx: str) -> Counter[str]:
-    """How often each instruction stands in the text: its first word, "div", "ld", "fma"."""
-    return Counter(match[1] for match in _INSTRUCTION.finditer(ptx))
-
-
 def integer_divisions(ptx: str) -> int:
     """How many integer divisions and remainders stand in the text. A GPU has no instruction for them."""
     return sum(m[1] in ("div", "rem") and m[2][-3:] in _INTEGERS for m in _INSTRUCTION.finditer(ptx))
-
-
-def atomics(ptx: str) -> int:
-    """How many atomic instructions stand in the text."""
-    count = opcodes(ptx)
-    return count["atom"] + count["red"]
 
 
 _INTEGERS = ("s32", "u32", "s64", "u64")

@@ -16,7 +16,7 @@ import numpy as np
 import scc_numba
 from scc_reference import SlidingChannels
 from scc_numba.kernels import OPS, Layer, ladder
-from scc_numba.measure.ptx import TARGETS, compile_to_ptx, compile_zeroing_to_ptx, opcodes
+from scc_numba.measure.ptx import TARGETS, compile_to_ptx, compile_zeroing_to_ptx
 
 found = []
 for dtype in ("float32", "float64"):
