@@ -73,6 +73,7 @@ class Emulator:
             checks=True,
             counters=record is not None,
             strict=True,
+            signature=kernel.signature(arguments),
             options=kernel.options,
             uninitialised=[array for array in arrays if not array.allocation.written],
         )

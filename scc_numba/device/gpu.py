@@ -10,6 +10,7 @@ from numba import cuda
 
 from scc_numba.device.backend import LaunchShape
 from scc_numba.device.choice import VARIABLE, NoBackend, driver
+from scc_numba.device.pointers import addresses
 
 if TYPE_CHECKING:
     from scc_numba.device.kernel import Kernel
@@ -39,7 +40,7 @@ class Gpu:
         problem = driver().problem
         if problem is not None:
             raise NoBackend(f"the gpu backend was asked for, but {problem}; unset {VARIABLE} to use what there is")
-        self._dispatchers: dict[Kernel, Any] = {}
+        self._dispatchers: dict[tuple[Kernel, Any], Any] = {}
         # Small grids are meant: a layer may be small, and the checks use tiny ones.
         warnings.filterwarnings("ignore", message="Grid size")
 
@@ -47,17 +48,22 @@ class Gpu:
         self, kernel: Kernel, shape: LaunchShape, arguments: tuple[Any, ...], record: LaunchRecord | None
     ) -> None:
         """Launch on the stream, Numba's default one where it is None."""
-        if kernel not in self._dispatchers:
-            self._dispatchers[kernel] = cuda.jit(**kernel.options)(kernel.function)
+        signature = kernel.signature(arguments)
+        if (kernel, signature) not in self._dispatchers:
+            given = () if signature is None else (signature,)
+            self._dispatchers[kernel, signature] = cuda.jit(*given, **kernel.options)(kernel.function)
         stream = shape.stream or 0
         configuration = (shape.grid, shape.block, stream, shape.shared_bytes)
-        dispatcher = self._dispatchers[kernel]
+        dispatcher = self._dispatchers[kernel, signature]
+        if kernel.pointers:
+            arguments = addresses(arguments)
         if record is None:
             dispatcher[configuration](*arguments)
             return
         # Compile first, and let the GPU wait until everything is queued: else the time between the two events
         # would hold the compiler's work, and that of the host in calling the kernel.
-        launch = dispatcher.specialize(*arguments)[configuration]
+        compiled = dispatcher if kernel.pointers else dispatcher.specialize(*arguments)
+        launch = compiled[configuration]
         start, end = cuda.event(), cuda.event()
         hold_back[1, 1, stream](HOLD_STEPS)
         start.record(stream)

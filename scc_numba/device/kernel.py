@@ -10,6 +10,7 @@ from types import FunctionType
 from typing import Any, overload
 
 from scc_numba.device.backend import Dims, LaunchShape, backend
+from scc_numba.device.pointers import pointer_types
 from scc_numba.device.profile import recording
 
 # What every CUDA GPU since compute capability 3.0 allows (CUDA programming guide, technical specifications).
@@ -28,11 +29,13 @@ class Kernel:
 
     Attributes:
         function: the Python function.
+        pointers: whether arrays arrive as flat pointers; see `scc_numba.device.pointers`.
         options: what `numba.cuda.jit` is told besides, for example `max_registers`.
     """
 
-    def __init__(self, function: Callable[..., None], options: dict[str, Any]) -> None:
+    def __init__(self, function: Callable[..., None], options: dict[str, Any], pointers: bool = False) -> None:
         self.function = function
+        self.pointers = pointers
         self.options = options
         functools.update_wrapper(self, function)
 
@@ -43,6 +46,10 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}>"
+
+    def signature(self, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Numba types of the parameters, where they are not those that Numba gives the arguments by itself."""
+        return pointer_types(arguments) if self.pointers else None
 
     def __call__(self, *arguments: Any) -> None:
         """Refuse: a kernel has no grid of its own."""
@@ -88,8 +95,8 @@ class Kernel:
 @overload
 def jit(function: Callable[..., None], /) -> Kernel: ...
 @overload
-def jit(**options: Any) -> Callable[[Callable[..., None]], Kernel]: ...
-def jit(function: Any = None, /, **options: Any) -> Any:
+def jit(*, pointers: bool = False, **options: Any) -> Callable[[Callable[..., None]], Kernel]: ...
+def jit(function: Any = None, /, *, pointers: bool = False, **options: Any) -> Any:
     """Make a kernel of a Python function written in Numba's CUDA language.
 
     Nothing is compiled here: a kernel is compiled at its first launch, for the types of its arguments. So a
@@ -97,23 +104,24 @@ def jit(function: Any = None, /, **options: Any) -> Any:
 
     Args:
         function: the kernel, when used as a bare `@jit`.
+        pointers: hand arrays over as flat pointers, and Python integers as unsigned 32-bit numbers.
         options: passed to `numba.cuda.jit`, for example `max_registers=64` or `fastmath=True`.
 
     Raises:
         TypeError: a signature was given; types are taken from the first launch.
     """
     if function is None:
-        return functools.partial(_make, options)
-    return _make(options, function)
+        return functools.partial(_make, options, pointers)
+    return _make(options, pointers, function)
 
 
-def _make(options: dict[str, Any], function: Any) -> Kernel:
+def _make(options: dict[str, Any], pointers: bool, function: Any) -> Kernel:
     if not isinstance(function, FunctionType):
         raise TypeError(
             f"jit takes a Python function, got {function!r}; signatures are not given: "
             f"types come from the arguments of the first launch"
         )
-    return Kernel(function, options)
+    return Kernel(function, options, pointers)
 
 
 def _dims(name: str, value: Any, largest: Dims) -> Dims:

@@ -14,6 +14,7 @@ import numpy as np
 from scc_numba.device.backend import LaunchShape
 from scc_numba.device.choice import NUMBA_SIMULATOR_VARIABLE, VARIABLE, NoBackend, choose, numba_simulator_is_on
 from scc_numba.device.memory import undefined
+from scc_numba.device.pointers import is_array
 
 if TYPE_CHECKING:
     from scc_numba.device.kernel import Kernel
@@ -64,6 +65,8 @@ class Simulator:
         if kernel not in self._dispatchers:
             options = {name: value for name, value in kernel.options.items() if name in KNOWN_OPTIONS}
             self._dispatchers[kernel] = self._cuda.jit(**options)(kernel.function)
+        if kernel.pointers:  # a flat array is what comes nearest to a pointer
+            arguments = tuple(a.reshape(-1) if is_array(a) else np.uint32(a) for a in arguments)
         self._dispatchers[kernel][shape.grid, shape.block, 0, shape.shared_bytes](*arguments)
 
     def to_device(self, array: np.ndarray[Any, Any]) -> Any:

@@ -45,12 +45,14 @@ def example_arrays(rung: Rung, layer: Layer, *, zeros: bool) -> list[np.ndarray[
 
 def profile_launch(launch: Launch, arrays: list[Any], target: str = "sm_90") -> Report:
     """Counts and findings of a launch on these arrays, which it updates."""
+    arguments = (*arrays, *launch.scalars)
     return emulate(
         launch.kernel.function,
         launch.grid,
         launch.block,
-        (*arrays, *launch.scalars),
+        arguments,
         shared_bytes=launch.shared_bytes,
         target=target,
+        signature=launch.kernel.signature(arguments),
         options=launch.kernel.options,
     )

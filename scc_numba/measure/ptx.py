@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
+
 from scc_numba.kernels import Launch, Layer, Op
 
 TARGETS = ("sm_75", "sm_80", "sm_90")
@@ -20,20 +22,13 @@ def compile_to_ptx(launch: Launch, op: Op, layer: Layer, target: str) -> str:
         layer: its dtype is the arrays'.
         target: "sm_90" and the like.
     """
-    import numba
-    from numba import cuda
-
-    number = numba.from_dtype(layer.dtype)
-    arrays = [numba.types.Array(number, ndim, "C") for ndim in _ARRAY_DIMS[op]]
-    return _compile(cuda, launch, (*arrays, *map(numba.typeof, launch.scalars)), target)
+    arrays = [np.empty((0,) * ndim, layer.dtype) for ndim in _ARRAY_DIMS[op]]
+    return _compile(launch, (*arrays, *launch.scalars), target)
 
 
 def compile_zeroing_to_ptx(launch: Launch, layer: Layer, target: str) -> str:
     """PTX of the launch that sets a result to zero."""
-    import numba
-    from numba import cuda
-
-    return _compile(cuda, launch, (numba.types.Array(numba.from_dtype(layer.dtype), 1, "C"),), target)
+    return _compile(launch, (np.empty(0, layer.dtype),), target)
 
 
 def integer_divisions(ptx: str) -> int:
@@ -49,8 +44,12 @@ _ARRAY_DIMS: dict[Op, tuple[int, ...]] = {
 }
 
 
-def _compile(cuda: Any, launch: Launch, types: tuple[Any, ...], target: str) -> str:
+def _compile(launch: Launch, arguments: tuple[Any, ...], target: str) -> str:
+    import numba
+    from numba import cuda
+
     number = int(target.removeprefix("sm_"))
+    types = launch.kernel.signature(arguments) or tuple(map(numba.typeof, arguments))
     ptx, _ = cuda.compile_ptx(
         launch.kernel.function, types, cc=divmod(number, 10), lineinfo=True, **launch.kernel.options
     )
