@@ -37,6 +37,10 @@ class Backend(Protocol):
 
     name: str
 
+    @property
+    def target(self) -> str | None:
+        """The GPU generation that kernels are compiled for, "sm_90" or the like; None where nothing is compiled."""
+
     def launch(
         self, kernel: Kernel, shape: LaunchShape, arguments: tuple[Any, ...], record: LaunchRecord | None
     ) -> None:

@@ -40,6 +40,8 @@ class Gpu:
         problem = driver().problem
         if problem is not None:
             raise NoBackend(f"the gpu backend was asked for, but {problem}; unset {VARIABLE} to use what there is")
+        major, minor = cuda.get_current_device().compute_capability[:2]
+        self.target = f"sm_{major}{minor}"
         self._dispatchers: dict[tuple[Kernel, Any], Any] = {}
         # Small grids are meant: a layer may be small, and the checks use tiny ones.
         warnings.filterwarnings("ignore", message="Grid size")

@@ -1,7 +1,8 @@
-"""Kernels that take flat pointers in place of arrays: what Numba types their arguments have, and what a GPU is given.
+"""Kernels that take flat pointers in place of arrays: the types of their arguments, and what a GPU is given.
 
-An array of Numba's brings its shape and strides along, and every index passes through a test for negative numbers.
-A pointer has neither: the kernel does the index arithmetic itself. Sizes are handed over as unsigned 32-bit numbers.
+An array of Numba's brings its shape and strides along, and every index passes through a test for negative
+numbers. A pointer has neither: the kernel does the index arithmetic itself, from sizes that are handed over as
+unsigned 32-bit numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def _pointer_type(number: int, argument: Any) -> Any:
 
     if is_array(argument):
         if not argument.flags["C_CONTIGUOUS"]:
-            raise ValueError(f"argument {number} has gaps in memory; a kernel with flat pointers takes C-contiguous arrays")
+            raise ValueError(
+                f"argument {number} has gaps in memory; a kernel with flat pointers takes C-contiguous arrays"
+            )
         return types.CPointer(getattr(types, argument.dtype.name))
     if isinstance(argument, np.generic):
         return getattr(types, argument.dtype.name)
@@ -41,7 +44,7 @@ def _pointer_type(number: int, argument: Any) -> Any:
             raise ValueError(f"argument {number} is {argument}, outside 0 to {LARGEST_SCALAR}; pass an np.uint64")
         return types.uint32
     raise TypeError(
-        f"argument {number} is a {type(argument).__name__}; a kernel with flat pointers takes arrays and whole numbers"
+        f"argument {number} is a {type(argument).__name__}; a pointer kernel takes arrays and whole numbers"
     )
 
 

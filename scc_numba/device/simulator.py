@@ -45,6 +45,7 @@ class Simulator:
     """
 
     name = "simulator"
+    target: str | None = None
 
     def __init__(self) -> None:
         from numba import cuda

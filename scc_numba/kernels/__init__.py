@@ -5,7 +5,13 @@
 ['x0', 'x1']
 """
 
-from scc_numba.kernels.forward import f0_naive, f1_three_d_grid, f2_flat_pointers, f3_layer_constants
+from scc_numba.kernels.forward import (
+    f0_naive,
+    f1_three_d_grid,
+    f2_flat_pointers,
+    f3_layer_constants,
+    f4_channel_cyclic,
+)
 from scc_numba.kernels.grad_input import x0_scatter, x1_gather
 from scc_numba.kernels.grad_weight import w0_atomic, w1_block_reduction
 from scc_numba.kernels.rung import OPS, Launch, Layer, Op, Prediction, Rung, Tile, closest
@@ -13,7 +19,13 @@ from scc_numba.kernels.rung import OPS, Launch, Layer, Op, Prediction, Rung, Til
 __all__ = ["OPS", "Launch", "Layer", "Op", "Prediction", "Rung", "Tile", "find_rung", "ladder"]
 
 LADDERS: dict[Op, tuple[Rung, ...]] = {
-    "forward": (f0_naive.RUNG, f1_three_d_grid.RUNG, f2_flat_pointers.RUNG, f3_layer_constants.RUNG),
+    "forward": (
+        f0_naive.RUNG,
+        f1_three_d_grid.RUNG,
+        f2_flat_pointers.RUNG,
+        f3_layer_constants.RUNG,
+        f4_channel_cyclic.RUNG,
+    ),
     "grad_input": (x0_scatter.RUNG, x1_gather.RUNG),
     "grad_weight": (w0_atomic.RUNG, w1_block_reduction.RUNG),
 }

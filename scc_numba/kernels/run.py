@@ -145,7 +145,7 @@ def plan(rung: Rung, operands: dict[str, Any], channels: SlidingChannels) -> tup
         legal.check_grad_weight(maps, operands["x"], channels)
         shape = (channels.out_channels, channels.group_width)
     layer = Layer(channels, maps.shape[0], math.prod(maps.shape[2:]), maps.dtype)
-    reason = rung.supports(layer)
+    reason = rung.supports(layer, backend().target)
     if reason is not None:
         raise TypeError(reason)
     return layer, shape

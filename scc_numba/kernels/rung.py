@@ -9,12 +9,13 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
 from scc_reference import SlidingChannels
 
-from scc_numba.device import Kernel
+from scc_numba.device import Kernel, to_device
 
 Op = Literal["forward", "grad_input", "grad_weight"]
 OPS: tuple[Op, ...] = get_args(Op)
@@ -98,7 +99,8 @@ class Launch:
         kernel: what to run.
         grid: blocks in x, y and z.
         block: threads of a block in x, y and z.
-        scalars: handed to the kernel after the arrays.
+        tables: read-only arrays of the rung's own, handed to the kernel after these.
+        scalars: handed to the kernel last.
         shared_bytes: dynamic shared memory of a block.
         zeroed: the launch that sets the result to zero first, for a kernel that adds to it.
     """
@@ -106,16 +108,22 @@ class Launch:
     kernel: Kernel
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
+    tables: tuple[np.ndarray[Any, Any], ...] = ()
     scalars: tuple[Any, ...] = ()
     shared_bytes: int = 0
     zeroed: Launch | None = None
+
+    @cached_property
+    def _tables_on_device(self) -> tuple[Any, ...]:
+        return tuple(to_device(table) for table in self.tables)
 
     def __call__(self, *arrays: Any, stream: Any = None) -> None:
         """Run on device arrays; returns when a GPU has been told, or when everything else is done."""
         if self.zeroed is not None:
             result = arrays[-1]
             self.zeroed(result.reshape(math.prod(result.shape)), stream=stream)
-        self.kernel[self.grid, self.block, stream, self.shared_bytes](*arrays, *self.scalars)
+        run = self.kernel[self.grid, self.block, stream, self.shared_bytes]
+        run(*arrays, *self._tables_on_device, *self.scalars)
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,7 @@ class Rung:
         tiles: the tiles it offers for a layer, the default first.
         tile_names: what the numbers of a tile mean.
         dtypes: the types it computes in.
+        least_target: the oldest GPU generation that can run it, "sm_80"; None where all can.
         deterministic: whether two runs give the same bits, which atomic additions do not promise.
         prediction: what it moves, or None for a baseline or a rung that does not help.
     """
@@ -156,6 +165,7 @@ class Rung:
     tiles: Callable[[Layer], tuple[Tile, ...]]
     tile_names: tuple[str, ...]
     dtypes: tuple[str, ...] = ("float32", "float64")
+    least_target: str | None = None
     deterministic: bool = True
     prediction: Prediction | None = None
 
@@ -181,6 +191,12 @@ class Rung:
         """None if the rung runs this layer on this target ("sm_90"; None for any), else the reason it does not."""
         if layer.dtype.name not in self.dtypes:
             return f"rung {self.name} computes in {' or '.join(self.dtypes)}, not in {layer.dtype}"
+        if (
+            target is not None
+            and self.least_target is not None
+            and _generation(target) < _generation(self.least_target)
+        ):
+            return f"rung {self.name} needs {self.least_target} or later, not {target}"
         return None
 
     def run(self, *operands: Any, channels: SlidingChannels, tile: Tile | None = None, **named: Any) -> Any:
@@ -206,6 +222,10 @@ class Rung:
         from scc_numba.kernels.run import run
 
         return run(self, *operands, channels=channels, tile=tile, **named)
+
+
+def _generation(target: str) -> int:
+    return int(re.sub(r"\D", "", target))
 
 
 def closest(name: str, known: tuple[str, ...] | list[str]) -> str:

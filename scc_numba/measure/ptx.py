@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from scc_numba.emulator.frontend import compile_ptx
+from scc_numba.emulator.targets import find_target
 from scc_numba.kernels import Launch, Layer, Op
 
 TARGETS = ("sm_75", "sm_80", "sm_90")
@@ -23,7 +25,7 @@ def compile_to_ptx(launch: Launch, op: Op, layer: Layer, target: str) -> str:
         target: "sm_90" and the like.
     """
     arrays = [np.empty((0,) * ndim, layer.dtype) for ndim in _ARRAY_DIMS[op]]
-    return _compile(launch, (*arrays, *launch.scalars), target)
+    return _compile(launch, (*arrays, *launch.tables, *launch.scalars), target)
 
 
 def compile_zeroing_to_ptx(launch: Launch, layer: Layer, target: str) -> str:
@@ -46,11 +48,6 @@ _ARRAY_DIMS: dict[Op, tuple[int, ...]] = {
 
 def _compile(launch: Launch, arguments: tuple[Any, ...], target: str) -> str:
     import numba
-    from numba import cuda
 
-    number = int(target.removeprefix("sm_"))
     types = launch.kernel.signature(arguments) or tuple(map(numba.typeof, arguments))
-    ptx, _ = cuda.compile_ptx(
-        launch.kernel.function, types, cc=divmod(number, 10), lineinfo=True, **launch.kernel.options
-    )
-    return str(ptx)
+    return compile_ptx(launch.kernel.function, types, find_target(target), launch.kernel.options)

@@ -54,15 +54,16 @@ def test_every_rung_is_right_in_the_simulator():
 import numpy as np
 import scc_reference
 from scc_reference import SlidingChannels
-from scc_numba.kernels import OPS, ladder
+from scc_numba.kernels import OPS, Layer, ladder
 channels = SlidingChannels(6, 5, groups=2, overlap=0.34)
+layer = Layer(channels, 1, 3, np.dtype("f4"))
 draw = np.random.default_rng(0)
 x, weight, grad = (draw.integers(-3, 4, s).astype("f4") for s in ((1, 6, 3), (5, 3), (1, 5, 3)))
 operands = {"forward": (x, weight), "grad_input": (grad, weight), "grad_weight": (grad, x)}
 for op in OPS:
     expected = getattr(scc_reference, "scc_" + op)(*operands[op], channels=channels)
     for rung in ladder(op):
-        tile = (32,)
+        tile = min(rung.tiles(layer), key=lambda tile: tile[0])  # few threads: each is one of the CPU's
         print(rung.name, np.array_equal(rung.run(*operands[op], channels=channels, tile=tile), expected))
 """
     ran = run(code, SCC_NUMBA_DEVICE="simulator")

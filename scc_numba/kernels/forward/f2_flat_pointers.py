@@ -16,7 +16,7 @@ from __future__ import annotations
 from numba import cuda, uint32, uint64
 
 from scc_numba.device import jit
-from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
+from scc_numba.kernels.rung import Launch, Layer, Rung, Tile
 
 MOST_BLOCKS = 65_535  # in y and z
 

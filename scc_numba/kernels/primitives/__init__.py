@@ -1,0 +1,39 @@
+"""What Numba has no word for and fast kernels need: 128-bit access, asynchronous copies, tensor cores, warp sums.
+
+Each is a function to call inside a kernel. Compiled, it becomes one instruction or a few; under Numba's simulator,
+which has no compiler, plain Python stands in (`simulated.py`).
+"""
+
+import os
+
+from scc_numba.device.choice import numba_simulator_is_on
+
+if numba_simulator_is_on(os.environ):
+    from scc_numba.kernels.primitives.simulated import (
+        commit_copies,
+        copy_async_4,
+        copy_async_16,
+        load4,
+        mma_tf32,
+        round_to_tf32,
+        store4,
+        wait_for_copies,
+        warp_sum,
+    )
+else:
+    from scc_numba.kernels.primitives.async_copy import commit_copies, copy_async_4, copy_async_16, wait_for_copies
+    from scc_numba.kernels.primitives.tensor_core import mma_tf32, round_to_tf32
+    from scc_numba.kernels.primitives.warp import warp_sum
+    from scc_numba.kernels.primitives.wide import load4, store4
+
+__all__ = [
+    "commit_copies",
+    "copy_async_4",
+    "copy_async_16",
+    "load4",
+    "mma_tf32",
+    "round_to_tf32",
+    "store4",
+    "wait_for_copies",
+    "warp_sum",
+]
