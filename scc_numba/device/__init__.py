@@ -16,7 +16,7 @@
 
 from scc_numba.device.backend import backend
 from scc_numba.device.choice import Choice, NoBackend, choose
-from scc_numba.device.kernel import Kernel, LaunchError, jit
+from scc_numba.device.kernel import Kernel, LaunchError, device_function, jit
 from scc_numba.device.memory import device_array, synchronize, to_device, to_host
 from scc_numba.device.profile import LaunchRecord, Profile, profile
 
@@ -30,6 +30,7 @@ __all__ = [
     "backend",
     "choose",
     "device_array",
+    "device_function",
     "jit",
     "profile",
     "synchronize",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import os
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, overload
 
 from scc_numba.device.backend import Dims, LaunchShape, backend
+from scc_numba.device.choice import numba_simulator_is_on
 from scc_numba.device.pointers import pointer_types
 from scc_numba.device.profile import recording
 
@@ -113,6 +115,18 @@ def jit(function: Any = None, /, *, pointers: bool = False, **options: Any) -> A
     if function is None:
         return functools.partial(_make, options, pointers)
     return _make(options, pointers, function)
+
+
+def device_function(function: Callable[..., Any]) -> Any:
+    """Make a function that kernels call, and that the compiler puts in the place of each call.
+
+    A loop body called eight times by hand is a loop unrolled eight times: Numba has no other way to ask for that.
+    """
+    from numba import cuda
+
+    if numba_simulator_is_on(os.environ):  # knows no such option, and needs none
+        return cuda.jit(device=True)(function)
+    return cuda.jit(device=True, forceinline=True, lineinfo=True)(function)
 
 
 def _make(options: dict[str, Any], pointers: bool, function: Any) -> Kernel:

@@ -12,6 +12,7 @@ from scc_numba.kernels.forward import (
     f3_layer_constants,
     f4_channel_cyclic,
     f5_shared_tiles,
+    f6_conflict_free,
 )
 from scc_numba.kernels.grad_input import x0_scatter, x1_gather
 from scc_numba.kernels.grad_weight import w0_atomic, w1_block_reduction
@@ -27,6 +28,7 @@ LADDERS: dict[Op, tuple[Rung, ...]] = {
         f3_layer_constants.RUNG,
         f4_channel_cyclic.RUNG,
         f5_shared_tiles.RUNG,
+        f6_conflict_free.RUNG,
     ),
     "grad_input": (x0_scatter.RUNG, x1_gather.RUNG),
     "grad_weight": (w0_atomic.RUNG, w1_block_reduction.RUNG),
