@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 CUDA ?= cu13
+COMMA := ,
+SASS := $(if $(filter cu13,$(CUDA)),$(COMMA)sass)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
@@ -66,5 +68,5 @@ $(VENV)/core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/test: $(VENV)/core
 	@echo "setting up .venv: torch and the test tools"
-	@$(PIP) -e '.[$(CUDA),torch,test]'
+	@$(PIP) -e '.[$(CUDA),torch,test$(SASS)]'
 	@touch $@

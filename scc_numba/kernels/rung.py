@@ -128,17 +128,29 @@ class Launch:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a rung promises to move, against the rung below it.
+    """What a rung promises to move, against the rung below it: down to at most, or up to at least, a figure.
 
     Attributes:
         metric: a name in `scc_numba.measure.evidence.METRICS`.
-        at_most: the rung's figure is at most this, and that of the rung below is more.
-        words: the same for people, "divisions in the compiled kernel: 18 → 2".
+        words: the same for people, ending in the rounded figures: "divisions in the compiled kernel: 18 → 2".
+        at_most: for a figure that falls: the rung's is at most this, and that of the rung below is more.
+        at_least: for a figure that rises: the rung's is at least this, and that of the rung below is less.
     """
 
     metric: str
-    at_most: float
     words: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError(
+                f"at_most={self.at_most} and at_least={self.at_least}: a prediction gives exactly one of the two"
+            )
+
+    def holds(self, figure: float) -> bool:
+        """Whether a rung with this figure meets it."""
+        return figure <= self.at_most if self.at_most is not None else figure >= (self.at_least or 0)
 
 
 @dataclass(frozen=True)
