@@ -11,7 +11,7 @@ LAYERS ?= 5000
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
 GPU_RESULTS ?= gpu-results
 
-.PHONY: help ladder test test-deep lint format gpu readme clean
+.PHONY: help ladder test test-deep lint format gpu sass readme clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ gpu: ## on a machine with a CUDA GPU: all tests on it, then the ladder's times, 
 	PYTHONPATH=.:reference SCC_NUMBA_DEVICE=gpu $(GPU_PYTHON) -m pytest -q --junitxml=$(GPU_RESULTS)/tests.xml $(ARGS)
 	PYTHONPATH=.:reference SCC_NUMBA_DEVICE=gpu $(GPU_PYTHON) -m scc_numba ladder \
 		--layer 128,256,256,16,16,2,0.5 --report $(GPU_RESULTS)/ladder
+
+sass: $(VENV)/test ## compile every rung to machine code, and record what it says in scc_numba/measure/results/sass.csv
+	@$(BIN)/scc-numba sass --csv scc_numba/measure/results/sass.csv
 
 CHECK := scc-numba check tests/check/my_kernel.py:run --op forward
 FILL = $(BIN)/python -m scc_numba.measure.readme README.md

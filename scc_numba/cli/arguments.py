@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scc_reference import SlidingChannels
 
-from scc_numba.kernels import OPS, Op, Rung
+from scc_numba.kernels import OPS, Op, Rung, Tile
 from scc_numba.kernels.rung import closest
 
 DEFAULT_LAYER = "4,64,64,32,32,4,0.5"
@@ -85,6 +85,16 @@ def parse_dtype(name: str) -> np.dtype[Any]:
     if name not in ("float32", "float64"):
         raise ValueError(f"dtype={name!r} is not one of float32, float64")
     return np.dtype(name)
+
+
+def parse_tile(text: str | None) -> Tile | None:
+    """The numbers of a tile, "64x128x16"; None for the rung's own choice."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split("x"))
+    except ValueError:
+        raise ValueError(f"tile={text!r} is not made of whole numbers, such as 128 or 64x128x16") from None
 
 
 def _is_int(text: str) -> bool:

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scc_numba.device import LaunchError, NoBackend
+from scc_numba.measure.sass.tools import NoTools
 
 # A pipe or a file has no width of its own; tables want a little more than rich's 80.
 _width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
@@ -35,7 +36,7 @@ def for_people(command: Callable[..., None]) -> Callable[..., None]:
         try:
             with _hearing_ctrl_c():
                 command(*arguments, **options)
-        except (ValueError, TypeError, OSError, MemoryError, NoBackend, LaunchError) as error:
+        except (ValueError, TypeError, OSError, MemoryError, NoBackend, NoTools, LaunchError) as error:
             err.print(f"[bold red]scc-numba:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise typer.Exit(USAGE) from None
         except KeyboardInterrupt:

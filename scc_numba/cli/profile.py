@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from scc_numba.cli.arguments import DEFAULT_LAYER, load_object, parse_dtype, parse_layer
+from scc_numba.cli.arguments import DEFAULT_LAYER, load_object, parse_dtype, parse_layer, parse_tile
 from scc_numba.cli.frame import WRONG, for_people, out
 from scc_numba.emulator import Report
 from scc_numba.emulator.show import compare as show_both
@@ -51,7 +51,7 @@ def profile_command(
         if path is not None:
             writable_folder(path.parent)
     names = [what] if compare is None else [compare, what]
-    reports = [_profile(name, described, _parse_tile(tile) if name == what else None, target) for name in names]
+    reports = [_profile(name, described, parse_tile(tile) if name == what else None, target) for name in names]
     reports[-1].show()
     if compare is not None:
         out.print()
@@ -80,12 +80,3 @@ def _profile(name: str, layer: Layer, tile: Tile | None, target: str) -> Report:
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], Launch)):
         raise TypeError(f"{name} returned {type(made).__name__}, expected a tuple (Launch, list of arrays)")
     return profile_launch(made[0], list(made[1]), target)
-
-
-def _parse_tile(text: str | None) -> Tile | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split("x"))
-    except ValueError:
-        raise ValueError(f"tile={text!r} is not made of whole numbers, such as 128 or 64x128x16") from None

@@ -71,8 +71,8 @@ class SassFacts:
         instructions: all of the kernel's, without the filling behind them.
         k_loop: the inner k loop: of the innermost loops, the one with the most multiply-adds; None where no
             loop has any.
-        k_tile_loop: the k-tile loop: the smallest loop around the inner k loop that copies into shared memory or
-            waits at a barrier; the inner k loop itself where none does, or where it was unrolled and does so itself.
+        k_tile_loop: the k-tile loop: the smallest loop around the inner k loop that fills shared memory or
+            waits at a barrier; the inner k loop itself where none does, or where it does so itself, unrolled.
         k_loops: how many innermost loops have multiply-adds. Compilers make several of one in the source: the
             unrolled one and its remainder, one for a divisor of zero.
         k_loops_alike: how many of them have as many as the inner k loop. Of those it is the longest, so that no
