@@ -126,7 +126,7 @@ def device_function(function: Callable[..., Any]) -> Any:
 
     if numba_simulator_is_on(os.environ):  # knows no such option, and needs none
         return cuda.jit(device=True)(function)
-    return cuda.jit(device=True, forceinline=True, lineinfo=True)(function)
+    return cuda.jit(device=True, forceinline=True)(function)
 
 
 def _make(options: dict[str, Any], pointers: bool, function: Any) -> Kernel:

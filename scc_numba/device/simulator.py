@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,9 @@ class Simulator:
                 "the simulator must be chosen before Numba is imported: start Python with "
                 f"{NUMBA_SIMULATOR_VARIABLE}=1 {VARIABLE}=simulator, or import scc_numba before numba"
             )
+        _mend_arrays()
+        # Unsigned numbers are meant to wrap around.
+        warnings.filterwarnings("ignore", message="overflow encountered in scalar")
         self._cuda = cuda
         self._dispatchers: dict[Kernel, Any] = {}
 
@@ -84,3 +88,26 @@ class Simulator:
 
     def synchronize(self) -> None:
         """Do nothing: a launch ends before it returns."""
+
+
+def _mend_arrays() -> None:
+    """Arrays in shared and local memory: one for all threads, and with an alignment where one is asked for.
+
+    Numba's simulator refuses alignments, and where two threads ask for a shared array at once, each may get its own.
+    """
+    from numba.cuda.simulator import kernelapi
+
+    dynamic, new = kernelapi.FakeCUDAShared.array, kernelapi.FakeCUDALocal.array
+
+    def shared_array(self: Any, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
+        if shape == 0:
+            return dynamic(self, shape, dtype)
+        caller = sys._getframe(1)  # as Numba's own, one array of the block for each line that asks for one
+        line = (caller.f_code.co_filename, caller.f_lineno)
+        return self._allocations.setdefault(line, new(self, shape, dtype))
+
+    def local_array(self: Any, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
+        return new(self, shape, dtype)
+
+    kernelapi.FakeCUDAShared.array = shared_array
+    kernelapi.FakeCUDALocal.array = local_array

@@ -147,10 +147,8 @@ class SharedMemory(State):
                 # Lanes that copy nothing must not read either: their address may be anything.
                 bits = ~empty if M is None else M.bits & ~empty
                 bits = np.atleast_3d(bits) if np.ndim(bits) < 3 else bits
-                values = [
-                    np.where(bits, v, np.int32(0))
-                    for v in self.load_global(read, source, Mask(bits, self.nb, self.nw))
-                ]
+                loaded = self.load_global(read, source, Mask(bits, self.nb, self.nw))
+                values = [np.where(bits, v, np.int32(0)) for v in self._as_list(read, loaded)]
             else:
                 values = self._as_list(read, self.load_global(read, source, M))
             limit = np.minimum(valid, np.uint32(read.size))

@@ -13,6 +13,8 @@ from scc_numba.kernels.forward import (
     f4_channel_cyclic,
     f5_shared_tiles,
     f6_conflict_free,
+    f7_async_copies,
+    f8_hoisted,
 )
 from scc_numba.kernels.grad_input import x0_scatter, x1_gather
 from scc_numba.kernels.grad_weight import w0_atomic, w1_block_reduction
@@ -29,6 +31,8 @@ LADDERS: dict[Op, tuple[Rung, ...]] = {
         f4_channel_cyclic.RUNG,
         f5_shared_tiles.RUNG,
         f6_conflict_free.RUNG,
+        f7_async_copies.RUNG,
+        f8_hoisted.RUNG,
     ),
     "grad_input": (x0_scatter.RUNG, x1_gather.RUNG),
     "grad_weight": (w0_atomic.RUNG, w1_block_reduction.RUNG),

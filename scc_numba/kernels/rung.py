@@ -60,6 +60,22 @@ class Layer:
         return self.channels.out_channels, self.channels.group_width
 
     @property
+    def sizes(self) -> tuple[int, int, int, int, int]:
+        """(C, K, P, G, S): all that a kernel compiled for a layer depends on."""
+        c = self.channels
+        return c.in_channels, c.out_channels, self.pixels, c.group_width, c.step
+
+    @property
+    def classes(self) -> int:
+        """How many classes have a filter: min(D, K)."""
+        return min(self.channels.cycle, self.channels.out_channels)
+
+    @property
+    def class_size(self) -> int:
+        """M: filters of the largest class, ⌈K / D⌉."""
+        return -(-self.channels.out_channels // self.channels.cycle)
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to compute: N = 0 or P = 0."""
         return self.batch * self.pixels == 0
@@ -166,6 +182,7 @@ class Rung:
         tile_names: what the numbers of a tile mean.
         dtypes: the types it computes in.
         least_target: the oldest GPU generation that can run it, "sm_80"; None where all can.
+        compiled_per_layer: whether each layer needs a kernel of its own, a second's work for the compiler.
         deterministic: whether two runs give the same bits, which atomic additions do not promise.
         prediction: what it moves, or None for a baseline or a rung that does not help.
     """
@@ -178,6 +195,7 @@ class Rung:
     tile_names: tuple[str, ...]
     dtypes: tuple[str, ...] = ("float32", "float64")
     least_target: str | None = None
+    compiled_per_layer: bool = False
     deterministic: bool = True
     prediction: Prediction | None = None
 

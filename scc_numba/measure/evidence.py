@@ -15,6 +15,8 @@ from scc_numba.measure.sass import LoopFacts, rung_facts
 
 # Small enough to be emulated at once, large enough that no block is all tail.
 LAYER = Layer(SlidingChannels(32, 32, groups=4, overlap=0.5), batch=2, pixels=256, dtype=np.dtype(np.float32))
+# The same with filters enough for a tile: classes of 64.
+TILE_LAYER = Layer(SlidingChannels(64, 256, groups=2, overlap=0.5), batch=2, pixels=256, dtype=np.dtype(np.float32))
 # Machine code is only read, never run: so its layer can be one that GPUs are used for.
 SASS_LAYER = Layer(
     SlidingChannels(256, 256, groups=2, overlap=0.5), batch=32, pixels=1024, dtype=np.dtype(np.float32)
@@ -31,6 +33,18 @@ def divisions(rung: Rung) -> float:
 def atomic_requests(rung: Rung) -> float:
     """Atomic instructions that warps issue, for every 32 products of the operation."""
     return profile_rung(rung, LAYER).atomics.requests / (LAYER.multiply_adds / WARP)
+
+
+def sectors(rung: Rung) -> float:
+    """Sectors of 32 bytes read from global memory, for every 32 products of the operation."""
+    return profile_rung(rung, TILE_LAYER).global_load.sectors / (TILE_LAYER.multiply_adds / WARP)
+
+
+def bank_conflicts(rung: Rung) -> float:
+    """Passes of shared memory beyond those that the bytes need, per request; infinite where there is no request."""
+    report = profile_rung(rung, TILE_LAYER)
+    requests = report.shared_load.requests + report.shared_store.requests
+    return (report.shared_load.conflicts + report.shared_store.conflicts) / requests if requests else math.inf
 
 
 def instructions_per_fma(rung: Rung) -> float:
@@ -83,6 +97,8 @@ SASS_METRICS: dict[str, Callable[[Rung], float]] = {
 METRICS: dict[str, Callable[[Rung], float]] = {
     "divisions": divisions,
     "atomic requests per 32 products": atomic_requests,
+    "sectors read per 32 products": sectors,
+    "bank conflicts per shared request": bank_conflicts,
     **SASS_METRICS,
 }
 

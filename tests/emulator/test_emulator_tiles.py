@@ -136,6 +136,21 @@ def test_waiting_is_for_oneself_only_and_short_copies_fill_with_zeros():
     assert report.arrays["a"].load.lanes == 40  # lanes that copy nothing read nothing
 
 
+def one_or_nothing(a, out, count):
+    s = cuda.shared.array(1, float32)
+    copy4(s, uint32(0), a, uint32(0), uint32(count))
+    commit()
+    wait_all()
+    out[0] = s[0]
+
+
+@pytest.mark.parametrize(("count", "copied"), [(4, 7.0), (0, 0.0)])
+def test_a_copy_that_is_the_same_for_all_lanes(count, copied):
+    a, out = np.full(1, 7, "f4"), np.full(1, np.nan, "f4")
+    launch(one_or_nothing, 1, 1, (a, out, count), strict=True)
+    assert out[0] == copied
+
+
 def latest_group(a, out, which):
     s = cuda.shared.array(64, float32)
     t = uint32(cuda.threadIdx.x)

@@ -3,7 +3,7 @@
 Idea: Take x as a pointer and step through it, as a C programmer would. An array of Numba's carries its strides
 along and tests every index for being negative; a pointer with an unsigned index does neither.
 
-Prediction: SASS instructions per FMA in the loop 45.5 → 6.75.
+Prediction: SASS instructions per FMA in the loop 45.5 → 6.6.
 
 Changed against F1: the arrays arrive as pointers, the sizes as unsigned 32-bit numbers. The window is two runs of
 channels, before the wrap and after it, so that no comparison with C is left in the loop. `while` with an unsigned
@@ -16,7 +16,7 @@ from __future__ import annotations
 from numba import cuda, uint32, uint64
 
 from scc_numba.device import jit
-from scc_numba.kernels.rung import Launch, Layer, Rung, Tile
+from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
 
 MOST_BLOCKS = 65_535  # in y and z
 
@@ -71,4 +71,7 @@ RUNG = Rung(
     build,
     tiles,
     tile_names=("threads",),
+    prediction=Prediction(
+        "SASS instructions per FMA", at_most=7, words="SASS instructions per FMA in the loop: 45.5 → 6.6"
+    ),
 )

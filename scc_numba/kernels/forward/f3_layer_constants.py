@@ -3,7 +3,7 @@
 Idea: Make the sizes constants of a closure, so that the compiler folds them. The next channel is then a fixed
 distance away, which a load adds to its address for nothing.
 
-Prediction: SASS instructions per FMA in the loop 6.56 → 3.75.
+Prediction: SASS instructions per FMA in the loop 6.6 → 3.8.
 
 Changed against F2: a factory makes the kernel for (C, K, P, G, S); only N is still an argument, so that another
 batch needs no new kernel. The constants are NumPy numbers: Numba takes a Python integer for a signed 64-bit one.
@@ -17,15 +17,15 @@ import numpy as np
 from numba import cuda, uint32, uint64
 
 from scc_numba.device import Kernel, jit
-from scc_numba.kernels.rung import Launch, Layer, Rung, Tile
+from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
 
 MOST_BLOCKS = 65_535  # in y and z
 
 
 @cache
-def kernel(in_channels: int, out_channels: int, pixels: int, group_width: int, step: int) -> Kernel:
-    """The kernel for layers of these sizes."""
-    C, K, P, G, S = (np.uint32(size) for size in (in_channels, out_channels, pixels, group_width, step))
+def kernel(sizes: tuple[int, int, int, int, int]) -> Kernel:
+    """The kernel for layers of sizes (C, K, P, G, S)."""
+    C, K, P, G, S = map(np.uint32, sizes)
     ONE = np.uint32(1)
 
     @jit(pointers=True)
@@ -67,10 +67,9 @@ def tiles(layer: Layer) -> tuple[Tile, ...]:
 def build(layer: Layer, tile: Tile | None = None) -> Launch:
     """Pixels along x, filters along y, images along z."""
     (threads,) = tile or tiles(layer)[0]
-    N, C, P = layer.input_shape
-    K, G = layer.weight_shape
+    N, K, P = layer.output_shape
     grid = (-(-P // threads), min(K, MOST_BLOCKS), min(N, MOST_BLOCKS))
-    return Launch(kernel(C, K, P, G, layer.channels.step), grid, (threads, 1, 1), scalars=(N,))
+    return Launch(kernel(layer.sizes), grid, (threads, 1, 1), scalars=(N,))
 
 
 RUNG = Rung(
@@ -80,4 +79,8 @@ RUNG = Rung(
     build,
     tiles,
     tile_names=("threads",),
+    compiled_per_layer=True,
+    prediction=Prediction(
+        "SASS instructions per FMA", at_most=4, words="SASS instructions per FMA in the loop: 6.6 → 3.8"
+    ),
 )

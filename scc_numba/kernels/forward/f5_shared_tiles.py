@@ -4,7 +4,7 @@ Idea: The filters of a class are the rows of one matrix, and the pixels of all i
 block compute a tile of their product: it brings tiles of both into shared memory, a few channels deep at a time,
 and every thread computes 8 × 8 sums from there. An element that a block reads once serves a whole row of it.
 
-Prediction: sectors read from global memory per 32 FMA …
+Prediction: sectors read from global memory for every 32 products 1.28 → 0.16, where a class has 64 filters.
 
                      columns (n, p)                  each thread: 8 filters × 8 columns
                   ┌────────────────┐
@@ -27,7 +27,7 @@ import numpy as np
 from numba import cuda, float32, uint32, uint64
 
 from scc_numba.device import Kernel, jit
-from scc_numba.kernels.rung import Launch, Layer, Rung, Tile
+from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
 
 MOST_BLOCKS = 65_535  # in y
 TILES = ((64, 128, 8, 8, 8), (32, 128, 8, 8, 8), (8, 128, 8, 8, 4), (2, 128, 8, 2, 4), (64, 32, 8, 8, 4))
@@ -41,8 +41,8 @@ def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
     FILTERS, COLUMNS, DEPTH, ROWS, WIDTH = map(np.uint32, tile)  # ROWS × WIDTH sums to a thread
     ACROSS = COLUMNS // WIDTH  # threads
     THREADS = FILTERS // ROWS * ACROSS
-    PARTS = -(-(-(-sizes[1] // int(D))) // tile[0])  # tiles that the largest class needs
-    PARTS, CLASSES = np.uint32(PARTS), min(D, K)
+    CLASSES = min(D, K)
+    PARTS = (K + D * FILTERS - np.uint32(1)) // (D * FILTERS)  # tiles that the largest class needs
     X_SHAPE, W_SHAPE, SUMS, A, B = (tile[2], tile[1]), (tile[2], tile[0]), tile[3] * tile[4], tile[3], tile[4]
 
     @jit(pointers=True)
@@ -107,7 +107,7 @@ def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
 
 def tiles(layer: Layer) -> tuple[Tile, ...]:
     """First the smallest that holds a class, or the narrow one where there are few pixels."""
-    M = -(-layer.channels.out_channels // layer.channels.cycle)
+    M = layer.class_size
     fitting = [tile for tile in TILES if tile[0] >= min(M, 64)]
     few = layer.batch * layer.pixels <= 64 and M > 8
     best = TILES[-1] if few else min(fitting, key=lambda tile: tile[0])
@@ -117,14 +117,12 @@ def tiles(layer: Layer) -> tuple[Tile, ...]:
 def build(layer: Layer, tile: Tile | None = None) -> Launch:
     """Tiles of columns along x; along y classes, and tiles of filters in a class."""
     tile = tile or tiles(layer)[0]
-    N, C, P = layer.input_shape
-    K, G = layer.weight_shape
-    D = layer.channels.cycle
+    N, _, P = layer.input_shape
     filters, columns, _, rows, width = tile
-    work = min(D, K) * -(-(-(-K // D)) // filters)
+    work = layer.classes * -(-layer.class_size // filters)
     grid = (-(-N * P // columns), min(work, MOST_BLOCKS), 1)
     threads = filters // rows * (columns // width)
-    return Launch(kernel((C, K, P, G, layer.channels.step), tile), grid, (threads, 1, 1), scalars=(N,))
+    return Launch(kernel(layer.sizes, tile), grid, (threads, 1, 1), scalars=(N,))
 
 
 RUNG = Rung(
@@ -135,4 +133,8 @@ RUNG = Rung(
     tiles,
     tile_names=("filters", "columns", "depth", "rows", "width"),
     dtypes=("float32",),
+    compiled_per_layer=True,
+    prediction=Prediction(
+        "sectors read per 32 products", at_most=0.25, words="sectors read per 32 products: 1.28 → 0.16"
+    ),
 )

@@ -4,7 +4,7 @@ Idea: Shared memory has 32 banks of 4 bytes, and serves lanes that want the same
 tiles out, and deal out the sums, so that the lanes of a warp read neighbouring 16 bytes; and unroll the loop over
 the depth, so that nothing is left in it but these reads and FMA.
 
-Prediction: FFMA share of the k-tile loop, copies included, 18 → …; of what is left when they are not, 94 %.
+Prediction: bank conflicts per request to shared memory 1.57 → 0; FMA are 74 % of the SASS of the k-tile loop.
 
     a thread's 8 columns:   F5   0 1 2 3 4 5 6 7                   lane 1 starts at 8: every second 16 bytes
                             F6   0 1 2 3 … 64 65 66 67             lane 1 starts at 4: neighbouring 16 bytes
@@ -23,7 +23,7 @@ from numba import cuda, float32, uint32, uint64
 
 from scc_numba.device import Kernel, device_function, jit
 from scc_numba.kernels.primitives import load4
-from scc_numba.kernels.rung import Launch, Layer, Rung, Tile
+from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
 
 MOST_BLOCKS = 65_535  # in y
 # filters, columns, rows, width: the last two are the sums of a thread
@@ -40,14 +40,15 @@ def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
     ROW_GROUPS, COLUMN_GROUPS = ROWS // 4, WIDTH // 4
     NEXT_ROWS, NEXT_COLUMNS = FILTERS // ROW_GROUPS, COLUMNS // COLUMN_GROUPS  # from a group of 4 to the next
     THREADS = np.uint32(threads_of(tile))
+    X_COPIES, W_COPIES = DEPTH * COLUMNS // THREADS, DEPTH * FILTERS // THREADS  # of each thread
     WARPS_ACROSS = COLUMNS // WIDTH // EIGHT
     W_LINE = np.uint32(tile[0] + 4)
-    PARTS, CLASSES = np.uint32(-(-(-(-sizes[1] // int(D))) // tile[0])), min(D, K)
+    CLASSES, PARTS = min(D, K), (K + D * FILTERS - np.uint32(1)) // (D * FILTERS)  # tiles of the largest class
     X_SIZE, W_SIZE, SUMS, A, B = 8 * tile[1], 8 * (tile[0] + 4), tile[2] * tile[3], tile[2], tile[3]
 
     @device_function
     def step(sums, w_tile, x_tile, row, column, k):
-        w_at, x_at = uint32(k) * W_LINE + row, uint32(k) * COLUMNS + column
+        w_at, x_at = k * W_LINE + row, k * COLUMNS + column
         a = cuda.local.array(A, float32)
         b = cuda.local.array(B, float32)
         for g in range(ROW_GROUPS):
@@ -81,32 +82,30 @@ def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
                 sums[i] = float32(0)
             first = uint32(0)  # offset in the window, of the tile's first channel
             while first < G:
-                e = t
-                while e < DEPTH * COLUMNS:
+                for i in range(X_COPIES):
+                    e = uint32(t + i * THREADS)
                     j, q = uint32(first + e // COLUMNS), uint32(first_column + e % COLUMNS)
                     value = float32(0)
                     if j < G and q < columns:
                         c = uint32((start + j) % C)
                         value = x[(uint64(q // P) * C + c) * P + q % P]
                     x_tile[e] = value
-                    e = uint32(e + THREADS)
-                e = t
-                while e < DEPTH * FILTERS:
+                for i in range(W_COPIES):
+                    e = uint32(t + i * THREADS)
                     j, k = uint32(first + e % DEPTH), uint32(d + (m + e // DEPTH) * D)
                     value = float32(0)
                     if j < G and k < K:
                         value = weight[uint64(k) * G + j]
                     w_tile[e % DEPTH * W_LINE + e // DEPTH] = value
-                    e = uint32(e + THREADS)
                 cuda.syncthreads()
-                step(sums, w_tile, x_tile, row, column, 0)
-                step(sums, w_tile, x_tile, row, column, 1)
-                step(sums, w_tile, x_tile, row, column, 2)
-                step(sums, w_tile, x_tile, row, column, 3)
-                step(sums, w_tile, x_tile, row, column, 4)
-                step(sums, w_tile, x_tile, row, column, 5)
-                step(sums, w_tile, x_tile, row, column, 6)
-                step(sums, w_tile, x_tile, row, column, 7)
+                step(sums, w_tile, x_tile, row, column, uint32(0))
+                step(sums, w_tile, x_tile, row, column, uint32(1))
+                step(sums, w_tile, x_tile, row, column, uint32(2))
+                step(sums, w_tile, x_tile, row, column, uint32(3))
+                step(sums, w_tile, x_tile, row, column, uint32(4))
+                step(sums, w_tile, x_tile, row, column, uint32(5))
+                step(sums, w_tile, x_tile, row, column, uint32(6))
+                step(sums, w_tile, x_tile, row, column, uint32(7))
                 cuda.syncthreads()
                 first = uint32(first + DEPTH)
             for i in range(ROWS):
@@ -127,7 +126,7 @@ def threads_of(tile: Tile) -> int:
 
 def tiles(layer: Layer) -> tuple[Tile, ...]:
     """First the smallest that holds a class, or the narrow one where there are few pixels."""
-    M = -(-layer.channels.out_channels // layer.channels.cycle)
+    M = layer.class_size
     fitting = [tile for tile in TILES if tile[0] >= min(M, 64)]
     few = layer.batch * layer.pixels <= 64 and M > 16
     best = TILES[-1] if few else min(fitting, key=lambda tile: tile[0])
@@ -137,13 +136,10 @@ def tiles(layer: Layer) -> tuple[Tile, ...]:
 def build(layer: Layer, tile: Tile | None = None) -> Launch:
     """Tiles of columns along x; along y classes, and tiles of filters in a class."""
     tile = tile or tiles(layer)[0]
-    N, C, P = layer.input_shape
-    K, G = layer.weight_shape
-    D = layer.channels.cycle
-    work = min(D, K) * -(-(-(-K // D)) // tile[0])
+    N, _, P = layer.input_shape
+    work = layer.classes * -(-layer.class_size // tile[0])
     grid = (-(-N * P // tile[1]), min(work, MOST_BLOCKS), 1)
-    sizes = (C, K, P, G, layer.channels.step)
-    return Launch(kernel(sizes, tile), grid, (threads_of(tile), 1, 1), scalars=(N,))
+    return Launch(kernel(layer.sizes, tile), grid, (threads_of(tile), 1, 1), scalars=(N,))
 
 
 RUNG = Rung(
@@ -154,4 +150,8 @@ RUNG = Rung(
     tiles,
     tile_names=("filters", "columns", "rows", "width"),
     dtypes=("float32",),
+    compiled_per_layer=True,
+    prediction=Prediction(
+        "bank conflicts per shared request", at_most=0, words="bank conflicts per shared request: 1.57 → 0"
+    ),
 )

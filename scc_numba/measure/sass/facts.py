@@ -69,7 +69,7 @@ class SassFacts:
         threads: of a block.
         occupancy: warps on a multiprocessor.
         instructions: all of the kernel's, without the filling behind them.
-        k_loop: the inner k loop: of the innermost loops, the one with the most multiply-adds; None where no
+        k_loop: the inner k loop: of the innermost loops with multiply-adds, the one with the most; None where no
             loop has any.
         k_tile_loop: the k-tile loop: the smallest loop around the inner k loop that fills shared memory or
             waits at a barrier; the inner k loop itself where none does, or where it does so itself, unrolled.
@@ -164,7 +164,8 @@ def read_facts(
 
 def _k_loops(loops: tuple[Loop, ...]) -> tuple[Loop | None, Loop | None, list[int]]:
     """The inner k loop, the k-tile loop, and the multiply-adds of all candidates for the first, the most first."""
-    innermost = [loop for loop in loops if not loop.inside and products(loop.instructions)]
+    multiplying = [loop for loop in loops if products(loop.instructions)]
+    innermost = [loop for loop in multiplying if not any(other in loop for other in multiplying)]
     if not innermost:
         return None, None, []
     ranked = sorted(innermost, key=lambda loop: (products(loop.instructions), len(loop.instructions)), reverse=True)
