@@ -93,7 +93,7 @@ class Simulator:
 def _mend_arrays() -> None:
     """Arrays in shared and local memory: one for all threads, and with an alignment where one is asked for.
 
-    Numba's simulator refuses alignments, and where two threads ask for a shared array at once, each may get its own.
+    Numba's simulator refuses them, and where two threads ask for a shared array at once, each may get its own.
     """
     from numba.cuda.simulator import kernelapi
 
