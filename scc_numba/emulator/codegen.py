@@ -18,11 +18,12 @@ import numpy as np
 from . import values
 from .access import ATOMIC, LOAD, STORE
 from .control_flow import basic_blocks, live_in, loop_aware_order
-from .errors import PtxError, UnsupportedInstruction
+from .errors import EmulatorError, PtxError, UnsupportedInstruction
 from .inline import Flat, inline
 from .program import CONST_WINDOW, LOCAL_WINDOW, SHARED_WINDOW, Access, Program
 from .provenance import pointer_sources, registers_in
 from .ptx import SIZES, Function, Instruction, Module
+from .reaching import reads_of_nothing
 
 # PTX types -> NumPy. Untyped bits count as signed integers.
 DTYPES = {
@@ -109,7 +110,7 @@ class Writer:
 
     def fail(self, i: Instruction, why: str = "") -> UnsupportedInstruction:
         """The error for an instruction that the emulator does not know."""
-        place = f"Python line {i.line}, PTX line {i.ptx_line}"
+        place = f"Python line {i.line}, {i.place}"
         return UnsupportedInstruction(
             f"the emulator does not know the instruction `{i}` ({place}){': ' + why if why else ''}. "
             "It stops rather than compute something wrong."
@@ -164,7 +165,7 @@ class Writer:
         if token == "_":
             return
         if token not in self.registers:
-            raise PtxError(f"PTX line {self.current.ptx_line}: {token!r} is not a register in {self.current}")
+            raise PtxError(f"{self.current.place}: {token!r} is not a register in {self.current}")
         name = self._variable(token)
         if self.deciding:
             if vote:
@@ -188,7 +189,7 @@ class Writer:
                 r"\[\s*([^\]]+?)()\s*\]$", token
             )
         if m is None:
-            raise PtxError(f"PTX line {self.current.ptx_line}: cannot read the address {token!r}")
+            raise PtxError(f"{self.current.place}: cannot read the address {token!r}")
         base, offset = m[1], int(m[2] or 0)
         if base in self.registers:
             size = SIZES[self.registers[base]]
@@ -252,7 +253,7 @@ class Writer:
             e = f'm.symbols["{name}"]'
             return _convert(f"({e} + {self.constant('i8', offset)})" if offset else e, "i8", kind)
         else:
-            raise PtxError(f"PTX line {self.current.ptx_line}: unknown name {name!r} in {self.current}")
+            raise PtxError(f"{self.current.place}: unknown name {name!r} in {self.current}")
         return self.constant(kind, address & ((1 << 8 * int(kind[1:])) - 1))
 
     local_at: dict[str, int]
@@ -344,7 +345,9 @@ class Writer:
                 self.guard = self.source(i.guard, "b1")
             try:
                 emitter(self, i)
-            except (IndexError, KeyError, StopIteration, AttributeError) as error:
+            except EmulatorError:
+                raise
+            except (IndexError, KeyError, StopIteration, AttributeError, TypeError, ValueError) as error:
                 raise self.fail(i, "its form is not known") from error
         for r in self.changed:
             slot, name = self.slots[r], self.names[r]
@@ -458,6 +461,11 @@ def prepare(module: Module, entry: Function, pointers: dict[str, int]) -> tuple[
     """
     flat = inline(module, entry)
     blocks = basic_blocks(flat)
+    # What a function gives back may be left open; it is read all the same.
+    left_open = flat.undefined | {r for r in flat.registers if r.startswith("%param:")}
+    for i, register in reads_of_nothing(blocks, lambda i: operands(i, flat.registers), left_open):
+        name = re.sub(r"[@~].*", "", register)
+        raise module.source.wrong(i, name, f"register {name} is read, but nothing has written it")
     variables = list(module.variables.values())
     shared = [v for v in variables + flat.locals if v.space == "shared"]
     at, static = _layout([v for v in shared if v.size] + [v for v in shared if not v.size])

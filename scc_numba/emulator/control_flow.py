@@ -90,14 +90,14 @@ def _set_end(block: Block, last: Instruction, labels: dict[str, int], flat: Flat
 
     def find(label: str) -> int:
         if label not in labels:
-            raise PtxError(f"PTX line {last.ptx_line}: jump to {label!r}, which does not exist")
+            raise PtxError(f"{last.place}: jump to {label!r}, which does not exist")
         return labels[label]
 
     if op == "bra":
         block.end, block.target = ("branch" if last.guard else "jump"), find(last.args[0])
     elif op == "brx":
         if last.args[1] not in flat.tables:
-            raise PtxError(f"PTX line {last.ptx_line}: no branch targets {last.args[1]!r}")
+            raise PtxError(f"{last.place}: no branch targets {last.args[1]!r}")
         block.end, block.targets = "table", [find(t) for t in flat.tables[last.args[1]]]
     elif op in ("ret", "exit"):
         block.end = "exit"

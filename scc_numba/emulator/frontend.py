@@ -25,6 +25,7 @@ from .cache import disk_get, disk_put, fingerprint
 from .errors import ArgumentError, CompilerMissing, EmulatorError, PtxError
 from .program import Program
 from .targets import Target
+from .verify import verify
 
 _FORMS = (
     'a NumPy dtype for a scalar, "pointer" for an array given by its address, ("array", dimensions) for Numba\'s'
@@ -437,6 +438,7 @@ def _build(text: str, parameters: list[Parameter], name: str | None) -> Loaded:
         found = ", ".join(e.name for e in module.entries) or "none"
         raise PtxError(f"cannot tell which entry to run: name={name!r}, the PTX has {found}")
     entry = entries[0]
+    verify(module, entry)
     pointers, arrays = _flatten(parameters, [p for p, _ in entry.params])
     program = codegen.build(module, entry, pointers)
     for line in text.splitlines():

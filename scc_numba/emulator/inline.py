@@ -28,6 +28,7 @@ class Flat:
     registers: dict[str, str]
     locals: list[Variable]
     tables: dict[str, list[str]]
+    undefined: set[str]  # registers that the compiler says it leaves open
 
 
 def inline(module: Module, entry: Function) -> Flat:
@@ -36,7 +37,7 @@ def inline(module: Module, entry: Function) -> Flat:
     Raises:
         PtxError: recursion, an indirect call, or a call of a function that nobody defines.
     """
-    flat = Flat([], dict(entry.registers), list(entry.locals), dict(entry.tables))
+    flat = Flat([], dict(entry.registers), list(entry.locals), dict(entry.tables), set(entry.undefined))
     _copy(module, entry.body, flat, "", 0)
     return flat
 
@@ -55,40 +56,36 @@ def _copy(module: Module, body: list[Instruction | Label], flat: Flat, suffix: s
             # that function's own table, which Numba does not keep.
             own = bool(given) and re.match(r"-?\d", given[-1].args[1]) is not None
             args = [code, "own" if own else "called"]
-            flat.body.append(Instruction("numba_status", args, item.guard, item.line, item.file, item.ptx_line))
+            flat.body.append(item.becomes("numba_status", args, item.guard))
             continue
         callee = module.functions.get(name)
         if callee is None:
             if name not in module.externs:
-                raise PtxError(
-                    f"PTX line {item.ptx_line}: call of {name!r}, which this PTX neither defines nor declares"
-                )
+                raise PtxError(f"{item.place}: call of {name!r}, which this PTX neither defines nor declares")
             registers = [_parameter_register(a, 0, "b64", flat) for a in arguments]
             target = [_parameter_register(r, 0, "b64", flat) for r in result]
-            flat.body.append(
-                Instruction("call.extern",
-                [name, *target[:1], *registers] if target else [name, "_", *registers],
-                            item.guard, item.line, item.file, item.ptx_line)
-            )  # fmt: skip
+            args = [name, *target[:1], *registers] if target else [name, "_", *registers]
+            flat.body.append(item.becomes("call.extern", args, item.guard))
             continue
         if depth >= _MAX_DEPTH:
             raise PtxError(
-                f"PTX line {item.ptx_line} (Python line {item.line}): device function {name!r} calls itself; "
+                f"{item.place} (Python line {item.line}): device function {name!r} calls itself; "
                 "the emulator inlines calls and cannot follow recursion: write it as a loop"
             )
         calls += 1
         inner = f"{suffix}~{len(flat.body)}.{calls}"
         renamed = _renamed(callee, inner, arguments, result)
         flat.registers.update({name + inner: kind for name, kind in callee.registers.items()})
+        flat.undefined.update(name + inner for name in callee.undefined)
         flat.locals.extend(Variable(v.name + inner, v.space, v.align, v.size) for v in callee.locals)
         flat.tables.update({n + inner: [t + inner for t in ts] for n, ts in callee.tables.items()})
         end = f"$return{inner}"
         if item.guard:  # a guarded call: jump over it
-            flat.body.append(Instruction("bra", [end], _negate(item.guard), item.line, item.file, item.ptx_line))
+            flat.body.append(item.becomes("bra", [end], _negate(item.guard)))
         returning = []
         for x in renamed:
             if isinstance(x, Instruction) and x.parts[0] == "ret":
-                x = Instruction("bra", [end], x.guard, x.line, x.file, x.ptx_line)
+                x = x.becomes("bra", [end], x.guard)
             returning.append(x)
         _copy(module, returning, flat, inner, depth + 1)
         flat.body.append(Label(end))
@@ -104,12 +101,10 @@ def _call_parts(call: Instruction) -> tuple[list[str], str, list[str]]:
     inside = lambda s: [p.strip() for p in s.strip("()").split(",") if p.strip()]  # noqa: E731
     result = inside(args.pop(0)) if args and args[0].startswith("(") else []
     if not args:
-        raise PtxError(f"PTX line {call.ptx_line}: a call without a function")
+        raise PtxError(f"{call.place}: a call without a function")
     name = args.pop(0)
     if name.startswith("%"):
-        raise PtxError(
-            f"PTX line {call.ptx_line} (Python line {call.line}): indirect calls are not modelled: {call}"
-        )
+        raise PtxError(f"{call.place} (Python line {call.line}): indirect calls are not modelled: {call}")
     return result, name, inside(args[0]) if args else []
 
 
@@ -139,7 +134,7 @@ def _renamed(function: Function, suffix: str, arguments: list[str], result: list
         else:
             args = [rename(a) for a in x.args]
             guard = ("!" + rename(x.guard[1:]) if x.guard.startswith("!") else rename(x.guard)) if x.guard else None
-            out.append(Instruction(x.opcode, args, guard, x.line, x.file, x.ptx_line))
+            out.append(x.becomes(x.opcode, args, guard))
     return out
 
 
@@ -156,17 +151,17 @@ def _parameters(item: Instruction, flat: Flat, module: Module) -> Instruction:
     place = 1 if parts[0] == "ld" else 0
     m = _ADDRESS.match(item.args[place])
     if m is None:
-        raise PtxError(f"PTX line {item.ptx_line}: cannot read the parameter address in {item}")
+        raise PtxError(f"{item.place}: cannot read the parameter address in {item}")
     name, offset = m[1], int(m[2] or 0)
     if any(name == p for f in module.entries for p, _ in f.params):
         return item
     if len(parts) > 3:
-        raise PtxError(f"PTX line {item.ptx_line}: vector parameters are not modelled: {item}")
+        raise PtxError(f"{item.place}: vector parameters are not modelled: {item}")
     kind = parts[-1]
     register = _parameter_register(name, offset, "b64", flat)
     args = [item.args[0], register] if parts[0] == "ld" else [register, item.args[1]]
     # A parameter register is 64 bits wide: narrower values are widened on the way in and cut on the way out.
-    return Instruction(f"mov.{kind}", args, item.guard, item.line, item.file, item.ptx_line)
+    return item.becomes(f"mov.{kind}", args, item.guard)
 
 
 def _parameter_register(name: str, offset: int, kind: str, flat: Flat) -> str:

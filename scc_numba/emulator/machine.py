@@ -217,7 +217,9 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         blocks, order, functions, live = program.blocks, program.order, program.functions, program.live
         total = self.nb * self.threads_per_block
         warps = self.nb * self.nw
-        R: list[Any] = [None] * len(program.slots)
+        # What some way through the kernel reads before it is written is open in PTX; it is zero here.
+        zeros = [np.dtype(kind).type(0) for kind in program.slot_kinds]
+        R: list[Any] = [zero if live[0] >> k & 1 else None for k, zero in enumerate(zeros)]
         A = program.accesses
         ready: dict[int, Mask | None] = {}  # rank -> threads that wait to run that block
         heap: list[int] = []

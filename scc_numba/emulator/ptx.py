@@ -33,11 +33,21 @@ class Instruction:
     line: int  # Python line, 0 when unknown
     file: int  # index into Module.files
     ptx_line: int
+    ptx_column: int = 0
     parts: list[str] = field(default_factory=list)  # opcode split at the dots
     index: int = -1  # position in the kernel, set once functions are inlined
 
     def __post_init__(self) -> None:
         self.parts = self.opcode.split(".")
+
+    @property
+    def place(self) -> str:
+        """Where it stands in the text."""
+        return f"PTX line {self.ptx_line}, column {self.ptx_column}"
+
+    def becomes(self, opcode: str, args: list[str], guard: str | None = None) -> Instruction:
+        """Another instruction at the same place."""
+        return Instruction(opcode, args, guard, self.line, self.file, self.ptx_line, self.ptx_column)
 
     def __str__(self) -> str:
         guard = f"@{self.guard} " if self.guard else ""
@@ -78,6 +88,9 @@ class Function:
     body: list[Instruction | Label]
     tables: dict[str, list[str]] = field(default_factory=dict)  # brx.idx branch targets
     max_threads: int | None = None
+    ranges: dict[str, int] = field(default_factory=dict)  # "%r" -> 5 after `.reg .b32 %r<5>;`
+    handed_over: set[str] = field(default_factory=set)  # parameters declared in the body, for calls
+    undefined: set[str] = field(default_factory=set)  # registers that the compiler says it leaves open
 
 
 @dataclass
@@ -89,6 +102,7 @@ class Module:
     variables: dict[str, Variable]
     files: dict[int, str]
     target: str
+    source: Source
 
     @property
     def entries(self) -> list[Function]:
@@ -115,22 +129,38 @@ _PARAM = re.compile(
 )
 
 
-class _Text:
+class Source:
     """The PTX text with comments blanked (so that positions stay true) and a way to name a position."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         blank = lambda m: re.sub(r"[^\n]", " ", m[0])  # noqa: E731
         self.clean = re.sub(r"//[^\n]*|/\*.*?\*/", blank, text, flags=re.S)
         self.starts = [0] + [m.end() for m in re.finditer("\n", self.clean)]
 
     def line(self, position: int) -> int:
+        """Number of the line that a position is in, from 1."""
         return bisect_right(self.starts, position)
 
+    def column(self, position: int) -> int:
+        """Place of a position in its line, from 1."""
+        return position - self.starts[self.line(position) - 1] + 1
+
+    def wrong(self, instruction: Instruction, word: str, why: str, nth: int = 0) -> PtxError:
+        """The error for the nth appearance of a word in an instruction, or for all of the instruction."""
+        start = self.starts[instruction.ptx_line - 1] + instruction.ptx_column - 1
+        end = self.clean.find(";", start)
+        places = [start]
+        if word:
+            pattern = re.compile(rf"(?<![\w$%.]){re.escape(word)}(?![\w$])")
+            places = [m.start() for m in pattern.finditer(self.clean, start, end)] or places
+        return self.error(places[min(nth, len(places) - 1)], why)
+
     def error(self, position: int, why: str) -> PtxError:
+        """The error for a position, with the text that stands there."""
         while position < len(self.clean) and self.clean[position].isspace():
             position += 1
-        line = self.line(position)
-        column = position - self.starts[line - 1] + 1
+        line, column = self.line(position), self.column(position)
         shown = self.clean[position : position + 60].split("\n")[0].strip()
         return PtxError(f"PTX line {line}, column {column}: {why} near {shown!r}")
 
@@ -146,10 +176,10 @@ def parse(text: str) -> Module:
     """
     if ".version" not in text:
         raise PtxError("PTX line 1, column 1: not PTX, no .version directive")
-    source = _Text(text)
+    source = Source(text)
     clean = source.clean
     target = re.search(r"\.target\s+(\w+)", clean)
-    module = Module({}, set(), {}, {}, target[1] if target else "sm_52")
+    module = Module({}, set(), {}, {}, target[1] if target else "sm_52", source)
     for m in re.finditer(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', text, re.M):
         module.files[int(m[1])] = m[2]
     position = 0
@@ -171,6 +201,7 @@ def parse(text: str) -> Module:
         header = clean[head.end(1) : opening]
         function = _header(header, head[2] == "entry", source, head.end(1))
         position = _body(source, opening + 1, function)
+        function.undefined = set(re.findall(r"//\s*implicit-def:\s*(\S+)", text[opening:position]))
         module.functions[function.name] = function
         module.externs.discard(function.name)
     if not module.functions:
@@ -183,7 +214,7 @@ def _function_name(header: str) -> str:
     return m[1] if m else ""
 
 
-def _header(header: str, is_entry: bool, source: _Text, position: int) -> Function:
+def _header(header: str, is_entry: bool, source: Source, position: int) -> Function:
     m = re.match(r"\s*(\([^)]*\))?\s*([\w$%]+)\s*(\((?:[^()]|\([^()]*\))*\))?", header)
     if not m:
         raise source.error(position, "cannot read the function header")
@@ -274,7 +305,7 @@ class _Scopes:
         return re.sub(r"%?[A-Za-z_$][\w$]*", lambda m: inner.get(m[0], m[0]), text)
 
 
-def _body(source: _Text, position: int, function: Function) -> int:
+def _body(source: Source, position: int, function: Function) -> int:
     """Read statements until the brace that closes the function; returns the position after it."""
     clean, depth = source.clean, 0
     line, file = 0, 1
@@ -315,7 +346,7 @@ def _body(source: _Text, position: int, function: Function) -> int:
 _INTERNAL = re.compile(r"[\\/](?:numba_cuda(?:_mlir)?|numba)[\\/]")
 
 
-def _visible_line(line: int, file: int, call_line: int, call_file: int, source: _Text) -> tuple[int, int]:
+def _visible_line(line: int, file: int, call_line: int, call_file: int, source: Source) -> tuple[int, int]:
     """Code inlined from inside Numba is shown at the line that called it."""
     names = getattr(source, "files", None)
     if names is None:
@@ -342,7 +373,7 @@ def _scope_labels(function: Function, start: int, scope: int) -> None:
 
 
 def _statement(
-    text: str, source: _Text, start: int, function: Function, scopes: _Scopes, line: int, file: int
+    text: str, source: Source, start: int, function: Function, scopes: _Scopes, line: int, file: int
 ) -> None:
     if text.startswith("."):
         if text.startswith(".reg"):
@@ -351,6 +382,7 @@ def _statement(
                     raise source.error(start, f"unknown register type .{kind}")
                 for name, count in re.findall(r"(%?[\w$]+)(?:<(\d+)>)?", names):
                     if count:
+                        function.ranges[name] = int(count)
                         for i in range(int(count)):
                             function.registers[scopes.declare(f"{name}{i}")] = kind
                     else:
@@ -364,7 +396,7 @@ def _statement(
             p = _PARAM.match(text)
             if p is None:
                 raise source.error(start, "cannot read this parameter")
-            scopes.declare(p[2])
+            function.handed_over.add(scopes.declare(p[2]))
         elif text.startswith((".pragma", ".branchtargets", ".file", ".calltargets", ".callprototype", ".alias")):
             if text.startswith(".branchtargets"):
                 previous = function.body.pop() if function.body else None
@@ -379,7 +411,9 @@ def _statement(
         raise source.error(start, "cannot read this instruction")
     guard = (m[1] or "") + scopes.rename(m[2]) if m[2] else None
     args = split_operands(scopes.rename(m[4]))
-    function.body.append(Instruction(m[3], args, guard, line, file, source.line(_skip(source.clean, start))))
+    start = _skip(source.clean, start)
+    at = source.line(start), source.column(start)
+    function.body.append(Instruction(m[3], args, guard, line, file, *at))
 
 
 def _skip(text: str, position: int) -> int:
