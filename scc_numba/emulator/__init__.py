@@ -20,9 +20,9 @@ from .errors import (
     UnsupportedInstruction,
 )
 from .findings import KINDS, Finding
-from .frontend import PtxKernel
 from .launch import launch
 from .report import Report
+from .signatures import PtxKernel
 
 __all__ = [
     "KINDS",

@@ -254,10 +254,10 @@ def activate(
     Raises:
         EmulatorError: a numba-cuda whose launch path this version does not know.
     """
-    from .frontend import _numba_cuda
+    from .compiler import numba_cuda
 
     find_target(target)
-    cuda = _numba_cuda()
+    cuda = numba_cuda()
     if _state["saved"] is None and not force and cuda.is_available():
         return False
     _state.update(target=target, strict=strict, reports=on_report)

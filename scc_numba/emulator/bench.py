@@ -205,7 +205,8 @@ _KERNELS: dict[str, Any] = {}
 def _translation(repeats: int) -> tuple[int, float]:
     """Instructions of the tiled kernel, and seconds from its PTX to Python functions: paid once a process."""
     from . import codegen, ptx
-    from .frontend import compile_ptx, type_of
+    from .compiler import compile_ptx
+    from .signatures import type_of
     from .targets import find_target
 
     args = case("tiled", SHAPES[0])[2]

@@ -11,10 +11,11 @@ import numpy as np
 from .arena import Arena, written_map
 from .errors import ArgumentError, FindingsError, LaunchError
 from .findings import Finding
-from .frontend import Loaded, Parameter, load
+from .frontend import Loaded, load
 from .machine import Machine
 from .program import GLOBAL_WINDOW
 from .report import Report
+from .signatures import Parameter
 from .targets import MAX_BLOCK, MAX_GRID, Target, find_target
 
 DEFAULT_STEPS = 2_000_000

@@ -114,7 +114,7 @@ def test_ptx_text_needs_a_signature_that_makes_sense():
 
 
 def test_a_missing_compiler_says_what_to_install(monkeypatch):
-    from scc_numba.emulator import CompilerMissing, frontend
+    from scc_numba.emulator import CompilerMissing, compiler, frontend
 
     class Missing(Exception):
         pass
@@ -128,7 +128,7 @@ def test_a_missing_compiler_says_what_to_install(monkeypatch):
     monkeypatch.setattr(frontend, "disk_get", lambda key: None)
     x = np.ones(4)
     for platform, words in (("linux", r"pip install .numba-cuda\[cu13\]"), ("darwin", "container.*Colab")):
-        monkeypatch.setattr(frontend.sys, "platform", platform)
+        monkeypatch.setattr(compiler.sys, "platform", platform)
         with pytest.raises(CompilerMissing, match=words):
             launch(multiplier(9), 1, 4, (x,))
     assert x.tolist() == [1] * 4
@@ -485,7 +485,65 @@ def test_ptx_must_be_a_string(text):
         PtxKernel(text, ())
 
 
-@pytest.mark.parametrize("signature", ["void(CPointer(float32))", ("foo",), (("matrix", 2),), 3])
+@pytest.mark.parametrize("signature", ["pointer", "void(nonsense)", ("foo",), (("matrix", 2),), (3.5,), 3, None])
 def test_a_ptx_signature_of_another_form_names_the_forms(signature):
     with pytest.raises(ArgumentError, match='"pointer" for an array given by its address'):
         PtxKernel(".version 8.0", signature)
+
+
+PTX_ADD = """.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry add(.param .u64 x, .param .f32 v, .param .u32 n)
+{
+.reg .b64 %rd<4>; .reg .b32 %r<3>; .reg .f32 %f<4>; .reg .pred %p<2>;
+ld.param.u64 %rd1, [x]; ld.param.f32 %f1, [v]; ld.param.u32 %r1, [n];
+mov.u32 %r2, %tid.x; setp.ge.u32 %p1, %r2, %r1; @%p1 bra $end;
+mul.wide.u32 %rd2, %r2, 4; add.s64 %rd3, %rd1, %rd2;
+ld.global.f32 %f2, [%rd3]; add.f32 %f3, %f2, %f1; st.global.f32 [%rd3], %f3;
+$end: ret;
+}
+"""
+POINTER = types.CPointer(types.float32)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "void(CPointer(float32), float32, uint32)",
+        "(CPointer(float32), float32, uint32)",
+        types.void(POINTER, types.float32, types.uint32),
+        (POINTER, types.float32, types.uint32),
+        ["pointer", np.float32, types.uint32],
+        ("pointer", "f4", "u4"),
+    ],
+)
+def test_a_ptx_signature_is_read_as_that_of_launch(signature):
+    x = np.ones(32, "f4")
+    launch(PtxKernel(PTX_ADD, signature), 1, 32, (x, 2.5, 20), strict=True)
+    assert x.tolist() == [3.5] * 20 + [1.0] * 12
+    if signature != ("pointer", "f4", "u4") and not isinstance(signature, list):
+        with pytest.raises(ArgumentError, match="argument 0 has dtype float64, the signature says float32"):
+            launch(PtxKernel(PTX_ADD, signature), 1, 32, (np.ones(32), 2.5, 20))
+
+
+def test_arrays_in_a_ptx_signature_have_a_layout():
+    text, _ = cuda.compile_ptx(scale, types.void(types.float32[::1], types.float64), cc=(9, 0))
+    x = np.ones(40, "f4")
+    launch(PtxKernel(text, "void(float32[::1], float64)"), 2, 32, (x, 3), strict=True)
+    assert (x == 3).all()
+    with pytest.raises(ArgumentError, match="argument 0 is not C-contiguous"):
+        launch(PtxKernel(text, "void(float32[::1], float64)"), 2, 32, (x[::2], 3))
+
+
+def test_a_ptx_kernel_has_its_own_signature_and_options():
+    kernel = PtxKernel(PTX_ADD, "void(CPointer(float32), float32, uint32)")
+    for more in ({"signature": "void(CPointer(float32), float32, int32)"}, {"options": {"fastmath": True}}):
+        with pytest.raises(ArgumentError, match=f"{next(iter(more))}= .*PtxKernel"):
+            launch(kernel, 1, 32, (np.ones(32, "f4"), 2.5, 20), **more)
+
+
+def test_a_ptx_pointer_is_64_bits_wide():
+    narrow = ".version 8.0\n.target sm_90\n.visible .entry k(.param .u32 a)\n{\n ret;\n}\n"
+    with pytest.raises(PtxError, match=r"parameter a is a \.u32, .* 64 bits"):
+        launch(PtxKernel(narrow, ("pointer",)), 1, 1, (np.zeros(1),))

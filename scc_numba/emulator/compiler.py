@@ -1,0 +1,174 @@
+"""Asks Numba's compilers for PTX. No driver is needed: where they insist on a device, they are shown one."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import json
+import re
+import sys
+import types as python_types
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import CompilerMissing
+from .targets import Target
+
+
+def numba_cuda() -> Any:
+    """The module `numba.cuda`, with a compiler in it.
+
+    Raises:
+        CompilerMissing: it is not installed, or Numba runs as simulator.
+    """
+    try:
+        from numba import cuda
+    except ImportError as error:
+        raise CompilerMissing(_missing()) from error
+    if not hasattr(cuda, "compile_ptx") or (getattr(cuda, "simulator", None) is not None and _simulating()):
+        raise CompilerMissing(
+            "Numba runs in simulator mode (NUMBA_ENABLE_CUDASIM=1), which has no compiler; unset the "
+            "variable to emulate"
+        )
+    return cuda
+
+
+def _simulating() -> bool:
+    from numba import config
+
+    return bool(getattr(config, "ENABLE_CUDASIM", 0))
+
+
+def _missing() -> str:
+    way = 'pip install "numba-cuda[cu13]" (or [cu12]) installs it'
+    if sys.platform == "darwin":
+        way = (
+            "NVIDIA publishes no compiler for macOS: use a Linux container (docker run -it python:3.12, then "
+            'pip install "numba-cuda[cu13]") or a Colab notebook'
+        )
+    return f"Numba's CUDA compiler is missing: {way}"
+
+
+@contextlib.contextmanager
+def pretend_device(target: Target) -> Iterator[None]:
+    """Let parts of numba-cuda that ask for the current device see one of the target's capability."""
+    device = python_types.SimpleNamespace(compute_capability=target.capability, name=b"emulated")
+    patched = []
+    for name in ("numba.cuda.dispatcher", "numba.cuda.compiler", "numba.cuda.codegen"):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        if hasattr(module, "get_current_device"):
+            patched.append((module, module.get_current_device))
+            module.get_current_device = lambda: device  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for module, original in patched:
+            module.get_current_device = original  # type: ignore[attr-defined]
+
+
+def _compile_mlir(function: Any, signature: tuple[Any, ...], target: Target, options: dict[str, Any]) -> str:
+    """The same through numba-cuda-mlir, which asks for the device's capability even where it is given."""
+    tools = importlib.import_module("numba_cuda_mlir.tools")
+    cuda = importlib.import_module("numba_cuda_mlir.cuda")
+    original = tools.get_gpu_compute_capability
+    tools.get_gpu_compute_capability = lambda as_type=str: (  # type: ignore[attr-defined]
+        target.capability if as_type is tuple else target.name
+    )
+    try:
+        text, _ = cuda.compile_ptx(
+            function, signature, cc=target.capability, lineinfo=True, fastmath=bool(options.get("fastmath"))
+        )
+    finally:
+        tools.get_gpu_compute_capability = original  # type: ignore[attr-defined]
+    return text
+
+
+def compile_ptx(
+    function: Any, signature: tuple[Any, ...], target: Target, options: dict[str, Any], mlir: bool = False
+) -> str:
+    """PTX of a kernel, with line numbers, for a target; no driver and no device needed."""
+    if mlir:
+        return _compile_mlir(function, signature, target, options)
+    cuda = numba_cuda()
+    accepted = inspect.signature(cuda.compile_ptx).parameters
+    known = {k: options[k] for k in COMPILER_OPTIONS if k in accepted and options.get(k) is not None}
+    if known.get("debug"):
+        known.setdefault("opt", False)  # the compiler takes only one of the two
+    with pretend_device(target), _watch_compiler() as seen:
+        try:
+            text, _ = cuda.compile_ptx(
+                function, signature, cc=target.capability, lineinfo=not known.get("debug"), **known
+            )
+        except ImportError as error:
+            raise CompilerMissing(_missing()) from error
+        except Exception as error:
+            if type(error).__name__ == "NvvmSupportError" or (
+                "libNVVM" in str(error) and "not found" in str(error)
+            ):
+                raise CompilerMissing(_missing()) from error
+            if "multiple PTX files" not in str(error) or not seen.libraries:
+                raise
+            # With debug=True device functions become texts of their own, for a linker to join.
+            text = _joined(seen.libraries[-1].get_asm_strs(cc=target.capability))
+    if known.get("debug"):
+        text += "".join(f"\n{RAISES} {number} {json.dumps(name)}" for number, name in seen.exceptions.items())
+    return text
+
+
+# Options of a dispatcher that change the PTX.
+COMPILER_OPTIONS = ("fastmath", "opt", "launch_bounds", "debug")
+
+# Comments after the PTX: the exceptions that its numbers stand for, so that they are cached with it.
+RAISES = "// numba raises"
+
+
+@dataclass
+class _Seen:
+    """What Numba keeps beside the code, where `compile_ptx` does not hand it out."""
+
+    exceptions: dict[int, str] = field(default_factory=dict)  # number -> name and message
+    libraries: list[Any] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def _watch_compiler() -> Iterator[_Seen]:
+    """Take note of what is compiled meanwhile."""
+    seen = _Seen()
+    try:
+        compiler = importlib.import_module("numba.cuda.compiler")
+        original = compiler.compile_cuda
+    except (ImportError, AttributeError):
+        yield seen  # then exceptions are known by number only
+        return
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        seen.libraries.append(result.library)
+        for number, (kind, values, *_) in getattr(getattr(result, "call_helper", None), "exceptions", {}).items():
+            message = ", ".join(map(str, values or ()))
+            name = getattr(kind, "__name__", None) or "an exception"
+            seen.exceptions[int(number)] = f"{name}: {message}" if message else name
+        return result
+
+    compiler.compile_cuda = watched  # type: ignore[attr-defined]
+    try:
+        yield seen
+    finally:
+        compiler.compile_cuda = original  # type: ignore[attr-defined]
+
+
+def _joined(texts: list[str]) -> str:
+    """Several PTX texts as one, their file numbers made distinct."""
+    out = []
+    offset = 0
+    for text in texts:
+        numbers = [int(n) for n in re.findall(r"^\s*\.file\s+(\d+)", text, re.M)]
+        shift = lambda m, by=offset: f"{m[1]}{int(m[2]) + by}"  # noqa: E731
+        out.append(re.sub(r"(\.file\s+|\.loc\s+|inlined_at\s+)(\d+)", shift, text))
+        offset += max(numbers, default=0)
+    return "\n".join(out)
