@@ -42,12 +42,12 @@ _EFFECTS = {
     "fence",
     "nanosleep", "ld", "vote", "shfl", "match", "mma", "brkpt", "prefetch", "prefetchu", "discard", "redux",
     "ldmatrix",
-    "activemask", "applypriority", "createpolicy", "griddepcontrol", "numba_status",
+    "activemask", "applypriority", "createpolicy", "griddepcontrol", "numba_status", "numba_raised",
 }  # fmt: skip
 _NO_RESULT = {
     "st", "red", "bra", "brx", "ret", "exit", "trap", "membar", "fence", "nanosleep", "cp", "prefetch",
     "prefetchu",
-    "discard", "brkpt", "applypriority", "griddepcontrol", "numba_status",
+    "discard", "brkpt", "applypriority", "griddepcontrol", "numba_status", "numba_raised",
 }  # fmt: skip
 
 
@@ -498,7 +498,8 @@ def prepare(module: Module, entry: Function, pointers: dict[str, int]) -> tuple[
         source="",
         max_threads=entry.max_threads,
     )
-    program.classes = [dict(Counter(instruction_class(i) for i in b.instructions)) for b in blocks]
+    counted = [[i for i in b.instructions if i.opcode != "numba_raised"] for b in blocks]  # that is no PTX
+    program.classes = [dict(Counter(map(instruction_class, instructions))) for instructions in counted]
     program.flops = [sum(instruction_flops(i) for i in b.instructions) for b in blocks]
     program.uses_grid_sync = any(b.end == "grid" for b in blocks)
     writer = Writer(program, flat, pointer_sources(flat, pointers))

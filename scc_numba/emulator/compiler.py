@@ -99,7 +99,7 @@ def compile_ptx(
     known = {k: options[k] for k in COMPILER_OPTIONS if k in accepted and options.get(k) is not None}
     if known.get("debug"):
         known.setdefault("opt", False)  # the compiler takes only one of the two
-    with pretend_device(target), _watch_compiler() as seen:
+    with pretend_device(target), _watch_compiler() as seen, _lines_of_device_functions():
         try:
             text, _ = cuda.compile_ptx(
                 function, signature, cc=target.capability, lineinfo=not known.get("debug"), **known
@@ -116,7 +116,7 @@ def compile_ptx(
             # With debug=True device functions become texts of their own, for a linker to join.
             text = _joined(seen.libraries[-1].get_asm_strs(cc=target.capability))
     if known.get("debug"):
-        text += "".join(f"\n{RAISES} {number} {json.dumps(name)}" for number, name in seen.exceptions.items())
+        text += "".join(f"\n{RAISES} {json.dumps([*key, *said])}" for key, said in seen.exceptions.items())
     return text
 
 
@@ -131,7 +131,8 @@ RAISES = "// numba raises"
 class _Seen:
     """What Numba keeps beside the code, where `compile_ptx` does not hand it out."""
 
-    exceptions: dict[int, str] = field(default_factory=dict)  # number -> name and message
+    # (PTX name of the function, number) -> (Python name, exception and its message, file, line)
+    exceptions: dict[tuple[str, int], tuple[str, str, str, int]] = field(default_factory=dict)
     libraries: list[Any] = field(default_factory=list)
 
 
@@ -140,26 +141,64 @@ def _watch_compiler() -> Iterator[_Seen]:
     """Take note of what is compiled meanwhile."""
     seen = _Seen()
     try:
-        compiler = importlib.import_module("numba.cuda.compiler")
-        original = compiler.compile_cuda
+        modules = [importlib.import_module(f"numba.cuda.{name}") for name in ("compiler", "dispatcher")]
+        original = modules[0].compile_cuda
     except (ImportError, AttributeError):
         yield seen  # then exceptions are known by number only
         return
 
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
+    def watched(function: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(function, *args, **kwargs)
         seen.libraries.append(result.library)
-        for number, (kind, values, *_) in getattr(getattr(result, "call_helper", None), "exceptions", {}).items():
+        known = getattr(getattr(result, "call_helper", None), "exceptions", {})
+        for number, (kind, values, place) in known.items():
             message = ", ".join(map(str, values or ()))
             name = getattr(kind, "__name__", None) or "an exception"
-            seen.exceptions[int(number)] = f"{name}: {message}" if message else name
+            said = f"{name}: {message}" if message else name
+            _, file, line = place or ("", "", 0)
+            seen.exceptions[result.fndesc.mangled_name, int(number)] = function.__name__, said, file, line
         return result
 
-    compiler.compile_cuda = watched  # type: ignore[attr-defined]
+    for module in modules:
+        module.compile_cuda = watched  # type: ignore[attr-defined]
     try:
         yield seen
     finally:
-        compiler.compile_cuda = original  # type: ignore[attr-defined]
+        for module in modules:
+            module.compile_cuda = original  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _lines_of_device_functions() -> Iterator[None]:
+    """Meanwhile compile every device function that is called anew, with line numbers; then forget that.
+
+    Without `lineinfo=True` at its own decorator all of a device function counts for the line that calls it.
+    """
+    try:
+        dispatcher = importlib.import_module("numba.cuda.dispatcher").CUDADispatcher
+        original = dispatcher.get_call_template
+    except (ImportError, AttributeError):
+        yield
+        return
+    before: dict[int, tuple[Any, Any, Any]] = {}
+
+    def get_call_template(self: Any, args: Any, kws: Any) -> Any:
+        if id(self) not in before:
+            before[id(self)] = self, self.overloads, self.targetoptions
+            self.overloads = type(self.overloads)()
+            self.targetoptions = {**self.targetoptions, "lineinfo": not self.targetoptions.get("debug")}
+            if not self._can_compile:  # declared with signatures: these, and no others
+                for types, result in before[id(self)][1].items():
+                    self.compile_device(types, result.signature.return_type)
+        return original(self, args, kws)
+
+    dispatcher.get_call_template = get_call_template
+    try:
+        yield
+    finally:
+        dispatcher.get_call_template = original
+        for known, overloads, options in before.values():
+            known.overloads, known.targetoptions = overloads, options
 
 
 def _joined(texts: list[str]) -> str:

@@ -23,7 +23,7 @@ def _nothing(w: Writer, i: Instruction) -> None:
     pass  # trap ends its block: the scheduler acts on it; time is not modelled
 
 
-@emits("numba_status")
+@emits("numba_status", "numba_raised")
 def _status(w: Writer, i: Instruction) -> None:
     w.line(f"m.ended({len(w.program.statuses)}, {w.source(i.args[0], 'i4')}, {w.mask()})")
     if not w.deciding:

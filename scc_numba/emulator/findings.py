@@ -58,14 +58,16 @@ class Finding:
 
 
 class Collector:
-    """Gathers findings during a launch, one for each (kind, line, array)."""
+    """Gathers findings during a launch, one for each kind, line and array."""
 
     def __init__(self) -> None:
-        self.found: dict[tuple[str, int, str], Finding] = {}
+        self.found: dict[tuple[str, str, int, str, str], Finding] = {}
 
     def add(self, finding: Finding) -> None:
         """Keep a finding, or add to the count of the one that is known already."""
-        known = self.found.setdefault((finding.kind, finding.line, finding.array), finding)
+        what = finding.message.partition(" (")[0] if finding.kind == "trap" else ""  # one line may raise two things
+        key = (finding.kind, finding.file, finding.line, finding.array, what)
+        known = self.found.setdefault(key, finding)
         if known is not finding:
             known.count += finding.count
 
@@ -73,9 +75,11 @@ class Collector:
         """By kind, then by line."""
         order = list(KINDS)
         # A lost update is a read and a write that race: one mistake, and the more telling name of it.
-        updates = {(f.line, f.array) for f in self.found.values() if f.kind == "lost-update"}
-        kept = [f for f in self.found.values() if f.kind != "global-race" or (f.line, f.array) not in updates]
-        return sorted(kept, key=lambda f: (order.index(f.kind), f.line, f.array))
+        updates = {(f.file, f.line, f.array) for f in self.found.values() if f.kind == "lost-update"}
+        kept = [
+            f for f in self.found.values() if f.kind != "global-race" or (f.file, f.line, f.array) not in updates
+        ]
+        return sorted(kept, key=lambda f: (order.index(f.kind), f.file, f.line, f.array))
 
     def __bool__(self) -> bool:
         return bool(self.found)

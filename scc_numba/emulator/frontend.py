@@ -112,8 +112,8 @@ def _build(text: str, parameters: list[Parameter], name: str | None) -> Loaded:
     program = codegen.build(module, entry, pointers)
     for line in text.splitlines():
         if line.startswith(RAISES):
-            number, _, name = line[len(RAISES) + 1 :].partition(" ")
-            program.exceptions[int(number)] = json.loads(name)
+            function, number, *said = json.loads(line[len(RAISES) + 1 :])
+            program.exceptions[function, number] = tuple(said)
     return Loaded(program, parameters, arrays)
 
 

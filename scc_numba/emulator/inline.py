@@ -8,7 +8,8 @@ float16 helpers) stay.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from .errors import PtxError
 from .ptx import Function, Instruction, Label, Module, Variable
@@ -52,10 +53,9 @@ def _copy(module: Module, body: list[Instruction | Label], flat: Flat, suffix: s
         if name.endswith(EXCEPTION_HELPER) and len(arguments) == 1:
             code = _parameter_register(arguments[0], 0, "b64", flat)
             given = [x for x in flat.body if isinstance(x, Instruction) and x.args[:1] == [code]]
-            # A number in the text is one of the kernel's own exceptions. What a device function returned counts in
-            # that function's own table, which Numba does not keep.
+            # A number in the text is one of the kernel's own exceptions; else it is what a device function returned.
             own = bool(given) and re.match(r"-?\d", given[-1].args[1]) is not None
-            args = [code, "own" if own else "called"]
+            args = [code, name.removesuffix(EXCEPTION_HELPER) if own else ""]
             flat.body.append(item.becomes("numba_status", args, item.guard))
             continue
         callee = module.functions.get(name)
@@ -74,7 +74,8 @@ def _copy(module: Module, body: list[Instruction | Label], flat: Flat, suffix: s
             )
         calls += 1
         inner = f"{suffix}~{len(flat.body)}.{calls}"
-        renamed = _renamed(callee, inner, arguments, result)
+        watched = replace(callee, body=list(_with_statuses(callee))) if _has_statuses(module) else callee
+        renamed = _renamed(watched, inner, arguments, result)
         flat.registers.update({name + inner: kind for name, kind in callee.registers.items()})
         flat.undefined.update(name + inner for name in callee.undefined)
         flat.locals.extend(Variable(v.name + inner, v.space, v.align, v.size) for v in callee.locals)
@@ -89,6 +90,20 @@ def _copy(module: Module, body: list[Instruction | Label], flat: Flat, suffix: s
             returning.append(x)
         _copy(module, returning, flat, inner, depth + 1)
         flat.body.append(Label(end))
+
+
+def _has_statuses(module: Module) -> bool:
+    """Whether the text was compiled with debug=True, so that exceptions leave a trace."""
+    return any(name.endswith(EXCEPTION_HELPER) for name in (*module.functions, *module.externs))
+
+
+def _with_statuses(function: Function) -> Iterator[Instruction | Label]:
+    """A device function's body; wherever it hands back a status, that is taken note of."""
+    place = re.compile(rf"\[\s*{re.escape(function.returns[0][0])}\s*(\+\s*0\s*)?\]") if function.returns else None
+    for x in function.body:
+        if isinstance(x, Instruction) and x.opcode.startswith("st.param") and place and place.match(x.args[0]):
+            yield x.becomes("numba_raised", [x.args[1], function.name], x.guard)
+        yield x
 
 
 def _negate(guard: str) -> str:

@@ -199,6 +199,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self._alive_is_base = True
         self.epochs = np.zeros(count, np.int64)
         self.warp_epochs = np.zeros((count, self.nw), np.int64)
+        self.raised = np.zeros((1, 1, 1), bool)
         self.groups_committed = np.zeros((count, self.nw, 32), np.int64)
         self.begin_shared()
         self.begin_local()
@@ -465,27 +466,37 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         )
 
     def ended(self, number: int, code: Any, M: Mask | None) -> None:
-        """A thread of a kernel compiled with debug=True ends: with an exception if its code is positive."""
+        """A function compiled with debug=True ends: with an exception if its code is positive.
+
+        Callers hand the code on; the innermost function comes first and is the one that raised.
+        """
         raised = code > 0
         if not raised.any():
             return
-        bits = np.broadcast_to(raised if M is None else M.bits & raised, (self.nb, self.nw, 32))
+        bits = np.broadcast_to(raised if M is None else M.bits & raised, (self.nb, self.nw, 32)) & ~self.raised
         if self.base is not None:
             bits = bits & self.base.bits
+        self.raised = self.raised | bits
         codes = np.broadcast_to(code, bits.shape)
         instruction = self.program.statuses[number]
         for one in np.unique(codes[bits]):
             mine = bits & (codes == one)
             position = int(np.flatnonzero(mine)[0])
-            what = f"raises an exception (number {one}) in a device function"
-            if instruction.args[1] == "own":
-                what = f"raises {self.program.exceptions.get(int(one), f'an exception (number {one})')}"
+            function = instruction.args[1]
+            unknown = ("", f"an exception (number {one})", "", 0)
+            name, said, file, line = self.program.exceptions.get((function, int(one)), unknown)
+            what = f"raises {said}"
+            if instruction.opcode == "numba_raised" or not function:
+                what += f" in device function {name}" if name else " in a device function"
             if not self.checks:
                 where, thread = self.place(position)
-                raise KernelFault(f"{what} at Python line {instruction.line}, block {where}, thread {thread}")
+                raise KernelFault(
+                    f"{what} at Python line {line or instruction.line}, block {where}, thread {thread}"
+                )
             self.add_finding(
-                "trap", instruction, what, position=position, count=int(np.count_nonzero(mine)), show_ptx=False
-            )
+                "trap", instruction, what, position=position, count=int(np.count_nonzero(mine)), show_ptx=False,
+                at=(file, line) if line else None,
+            )  # fmt: skip
 
     def _give_up(self, ready: dict[int, Mask | None], order: list[int]) -> None:
         lines: set[int] = set()

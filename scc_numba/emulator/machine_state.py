@@ -50,6 +50,7 @@ class State:
     load_global: Any  # methods of the other parts, for those that call them
     printed: list[tuple[int, int, int, str]]
     step: int
+    raised: Any  # bool (nb, nw, 32): threads whose exception has been reported
     held: list[Any]  # [block, lanes]: lanes that wait at a warp barrier for others
     samples: list[Any]  # per access: the first execution's space, addresses, mask and number of blocks
 
@@ -71,22 +72,23 @@ class State:
     def add_finding(
         self, kind: str, instruction: Any, message: str, *, position: int = 0, other: Any = None,
         address: int = -1,
-        array: str = "", count: int = 1, show_ptx: bool = True,
+        array: str = "", count: int = 1, show_ptx: bool = True, at: tuple[str, int] | None = None,
     ) -> None:  # fmt: skip
-        """Record a finding at an instruction; `position` is the flat place in the batch of the thread
-        that did it.
+        """Record a finding at an instruction, or `at` a file and line; `position` is the flat place in the batch
+        of the thread that did it.
         """
+        file, line = at or (self.file_of(instruction.file), instruction.line)
         block, thread = self.place(position)
         threads = (thread,) if other is None else (thread, other)
-        where = f"{os.path.basename(self.file_of(instruction.file))}:{instruction.line}"
+        where = f"{os.path.basename(file)}:{line}"
         text = f"{message} ({where}, block {block}, thread {thread}"
         text += f" and thread {other}" if other is not None else ""
         text += f"; `{instruction}`)" if show_ptx else ")"
         self.collector.add(
             Finding(
                 kind,
-                instruction.line,
-                self.file_of(instruction.file),
+                line,
+                file,
                 array,
                 block,
                 threads,
@@ -159,9 +161,9 @@ class State:
     def global_race_faults(self, a: Access, index: Any, values: tuple[Any, ...], M: Mask | None) -> None:
         """Two threads wrote one place: a lost update if the line also reads the array, else a race."""
         same, other = self._take(ac.SAME_WRITE), self._take(ac.WRITE_AFTER_WRITE)
-        line = a.instruction.line
+        place = a.instruction.file, a.instruction.line
         reads = any(
-            b.mode == ac.LOAD and b.instruction.line == line and b.sources == a.sources
+            b.mode == ac.LOAD and (b.instruction.file, b.instruction.line) == place and b.sources == a.sources
             for b in self.program.accesses
         )
         if same is not None and other is None and not reads and not self._disagree(index, values, M):

@@ -81,7 +81,8 @@ class Program:
     statuses: list[Instruction] = field(
         default_factory=list
     )  # where Numba hands over a thread's exception, or none
-    exceptions: dict[int, str] = field(default_factory=dict)  # its number -> "IndexError: too far"
+    # PTX name of a function and number -> the function's Python name, "IndexError: too far", file, line
+    exceptions: dict[tuple[str, int], tuple[str, str, str, int]] = field(default_factory=dict)
     # Per block: PTX instructions by class, and floating-point operations of one thread.
     classes: list[dict[str, int]] = field(default_factory=list)
     flops: list[int] = field(default_factory=list)

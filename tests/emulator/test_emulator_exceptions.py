@@ -37,13 +37,13 @@ def divides(x, n):
 @cuda.jit(device=True)
 def checked(v, n):
     if v == n:
-        raise ValueError("no such value")
+        raise ValueError("no such value")  # <-
     return v + 1
 
 
 def calls(x, n):
     i = cuda.grid(1)
-    x[i] = checked(x[i], n)  # <-
+    x[i] = checked(x[i], n)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def calls(x, n):
         (refuses, 60, "IndexError: too far", (60, 0, 0), 64),
         (asserts, 63, "AssertionError", (63, 0, 0), 64),
         (divides, 40, "ZeroDivisionError: ", (40, 0, 0), 64),
-        (calls, 5, "in a device function", (5, 0, 0), 64),
+        (calls, 5, "ValueError: no such value in device function checked", (5, 0, 0), 64),
     ],
 )
 def test_a_raised_exception(kernel, n, what, thread, harmless):
     x = np.arange(64)
     report = launch(cuda.jit(debug=True, opt=False)(kernel), 1, 64, (x, n))
     (f,) = report.findings
-    assert (f.kind, f.line) == ("trap", marked(kernel)), str(f)
+    assert (f.kind, f.line) == ("trap", marked(checked.py_func if kernel is calls else kernel)), str(f)
     assert what in f.message
     assert f.threads == (thread,)
     assert f.count == (4 if kernel is refuses else 1)
