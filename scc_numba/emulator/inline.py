@@ -53,7 +53,7 @@ def _copy(module: Module, body: list[Instruction | Label], flat: Flat, suffix: s
         if name.endswith(EXCEPTION_HELPER) and len(arguments) == 1:
             code = _parameter_register(arguments[0], 0, "b64", flat)
             given = [x for x in flat.body if isinstance(x, Instruction) and x.args[:1] == [code]]
-            # A number in the text is one of the kernel's own exceptions; else it is what a device function returned.
+            # A number in the text is one of the kernel's own exceptions; else a device function returned it.
             own = bool(given) and re.match(r"-?\d", given[-1].args[1]) is not None
             args = [code, name.removesuffix(EXCEPTION_HELPER) if own else ""]
             flat.body.append(item.becomes("numba_status", args, item.guard))
