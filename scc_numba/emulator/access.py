@@ -44,7 +44,7 @@ _TYPES = {
 }
 
 
-def _compiled(arguments: str) -> Any:
+def compiled(arguments: str) -> Any:
     """Compile for exactly these argument types, once per machine, when first called.
 
     Loading one loop from Numba's cache makes Numba import and register all it knows (a third of a second): a
@@ -60,7 +60,7 @@ def _compiled(arguments: str) -> Any:
                 ready.append(
                     njit([tuple(_TYPES[c] for c in arguments if c != " ")], cache=True, nogil=True)(function)
                 )
-                globals()[function.__name__] = ready[0]  # the next call goes straight there
+                function.__globals__[function.__name__] = ready[0]  # the next call goes straight there
             return ready[0](*args)
 
         return first
@@ -68,7 +68,7 @@ def _compiled(arguments: str) -> Any:
     return later
 
 
-@_compiled("aiiii miii iiiittmimat")
+@compiled("aiiii miii iiiittmimat")
 def global_access(  # noqa: D417
     addr,
     base,
@@ -241,7 +241,7 @@ def global_access(  # noqa: D417
     return bad
 
 
-@_compiled("aiii miii iiiiiiitat")
+@compiled("aiii miii iiiiiiitat")
 def shared_access(  # noqa: D417
     addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, shift, bound, limit, row, stats, index, fault
 ):
@@ -352,267 +352,7 @@ def shared_access(  # noqa: D417
     return bad
 
 
-@njit(inline="always")
-def _hazard(entry, epoch, warp_epoch, thread):
-    """Whether an earlier access and one by `thread` now are unordered: no barrier between them, other
-    thread.
-    """
-    who = entry & 0xFFFF
-    if who in (NOBODY, thread) or (entry >> 32) != epoch:
-        return False
-    if who >= BY_ATOMIC:
-        return True
-    return not ((who >> 5) == (thread >> 5) and ((entry >> 16) & 0xFFFF) != warp_epoch)
-
-
-@_compiled("aiii imiii iiiiiiicatt")
-def shared_race(  # noqa: D417
-    index,
-    a0,
-    a1,
-    a2,
-    row,
-    mask,
-    m0,
-    m1,
-    m2,
-    rows,
-    warps,
-    size,
-    shift,
-    limit,
-    grain,
-    mode,
-    shadow,
-    epochs,
-    warp_epochs,
-    fault,
-):
-    """Follow who wrote and read each grain of shared memory, and report accesses that no barrier orders.
-
-    Args:
-        index: as `shared_access` left it; lanes at the spare cell (`limit`) take no part.
-        rows: blocks to follow: 1 while all blocks behave alike, else all.
-        grain: bytes of one shadow entry, the smallest access in the kernel.
-        mode: LOAD, STORE or ATOMIC.
-        shadow: (blocks, grains, 3): last writer, last reader, 1 while a cp.async is in flight to the grain.
-        epochs: barriers passed, per block; warp_epochs: (blocks, warps), warp barriers passed.
-    """
-    bad = 0
-    masked = len(mask) > 0
-    for b in range(rows):
-        epoch = epochs[b]
-        for phase in range(3):
-            if (phase > 0 and mode == LOAD) or (phase > 1 and mode == ATOMIC):
-                break
-            for w in range(warps):
-                warp_epoch = warp_epochs[b, w] & 0xFFFF
-                for lane in range(32):
-                    if masked and not mask[b * m0 + w * m1 + lane * m2]:
-                        continue
-                    a = (index[b * a0 + w * a1 + lane * a2] << shift) - b * row
-                    if a >= limit:
-                        continue
-                    thread = w * 32 + lane
-                    mine = (epoch << 32) | (warp_epoch << 16) | thread
-                    for g in range(a // grain, (a + size - 1) // grain + 1):
-                        writer = shadow[b, g, 0]
-                        if phase == 1:
-                            # All lanes are checked before the first one is noted: they act at once.
-                            shadow[b, g, 0] = mine if mode == STORE else (epoch << 32) | BY_ATOMIC
-                            shadow[b, g, 2] = 0
-                            continue
-                        if phase == 2:
-                            # Two lanes, one word, one instruction: the one that is not there any more lost.
-                            if writer != mine:
-                                bad += 1
-                                if fault[SAME_WRITE, 0] == 0:
-                                    fault[SAME_WRITE, 1] = b * warps * 32 + thread
-                                    fault[SAME_WRITE, 2] = writer & 0xFFFF
-                                    fault[SAME_WRITE, 3] = a
-                                fault[SAME_WRITE, 0] += 1
-                            continue
-                        if shadow[b, g, 2] != 0:
-                            bad += 1
-                            if fault[IN_FLIGHT, 0] == 0:
-                                fault[IN_FLIGHT, 1] = b * warps * 32 + thread
-                                fault[IN_FLIGHT, 2] = writer & 0xFFFF
-                                fault[IN_FLIGHT, 3] = a
-                            fault[IN_FLIGHT, 0] += 1
-                        elif (mode != ATOMIC or (writer & 0xFFFF) != BY_ATOMIC) and _hazard(
-                            writer, epoch, warp_epoch, thread
-                        ):
-                            kind = WRITE_AFTER_WRITE if mode != LOAD else READ_AFTER_WRITE
-                            bad += 1
-                            if fault[kind, 0] == 0:
-                                fault[kind, 1] = b * warps * 32 + thread
-                                fault[kind, 2] = writer & 0xFFFF
-                                fault[kind, 3] = a
-                            fault[kind, 0] += 1
-                        if mode == LOAD:
-                            if (writer & 0xFFFF) == NOBODY:
-                                bad += 1
-                                if fault[UNINITIALISED, 0] == 0:
-                                    fault[UNINITIALISED, 1] = b * warps * 32 + thread
-                                    fault[UNINITIALISED, 3] = a
-                                fault[UNINITIALISED, 0] += 1
-                            reader = shadow[b, g, 1]
-                            if (
-                                (reader >> 32) == epoch
-                                and (reader & 0xFFFF) != NOBODY
-                                and (reader & 0xFFFF) != thread
-                            ):
-                                shadow[b, g, 1] = (epoch << 32) | SEVERAL
-                            else:
-                                shadow[b, g, 1] = mine
-                        else:
-                            if _hazard(shadow[b, g, 1], epoch, warp_epoch, thread):
-                                bad += 1
-                                if fault[WRITE_AFTER_READ, 0] == 0:
-                                    fault[WRITE_AFTER_READ, 1] = b * warps * 32 + thread
-                                    fault[WRITE_AFTER_READ, 2] = shadow[b, g, 1] & 0xFFFF
-                                    fault[WRITE_AFTER_READ, 3] = a
-                                fault[WRITE_AFTER_READ, 0] += 1
-    return bad
-
-
-@_compiled("aiii miii iiiiiiaat")
-def global_race(  # noqa: D417
-    index,
-    a0,
-    a1,
-    a2,
-    mask,
-    m0,
-    m1,
-    m2,
-    blocks,
-    warps,
-    size,
-    shift,
-    grain,
-    first_thread,
-    epochs,
-    writers,
-    fault,
-):
-    """Report two threads that write one place of global memory with nothing to order them.
-
-    Args:
-        index: element numbers in the arena, 0 for lanes that take no part.
-        first_thread: number of the batch's first thread in the grid (warps * 32 threads a block).
-        epochs: barriers passed, per block.
-        writers: per grain, (thread + 1) << 24 | epoch, 0 where nobody wrote.
-    """
-    bad = 0
-    masked = len(mask) > 0
-    for phase in range(3):
-        for b in range(blocks):
-            epoch = epochs[b] & 0xFFFFFF
-            for w in range(warps):
-                for lane in range(32):
-                    if masked and not mask[b * m0 + w * m1 + lane * m2]:
-                        continue
-                    a = index[b * a0 + w * a1 + lane * a2] << shift
-                    if a == 0:
-                        continue
-                    local = (b * warps + w) * 32 + lane
-                    thread = first_thread + local
-                    mine = ((thread + 1) << 24) | epoch
-                    for g in range(a // grain, (a + size - 1) // grain + 1):
-                        before = writers[g]
-                        if phase == 1:
-                            writers[g] = mine
-                            continue
-                        if before == 0 or (before >> 24) - 1 == thread:
-                            continue
-                        kind = WRITE_AFTER_WRITE
-                        if phase == 2:
-                            kind = SAME_WRITE
-                        else:
-                            same_block = ((before >> 24) - 1) // (warps * 32) == thread // (warps * 32)
-                            if same_block and (before & 0xFFFFFF) != epoch:
-                                continue
-                        bad += 1
-                        if fault[kind, 0] == 0:
-                            fault[kind, 1] = local
-                            fault[kind, 2] = (before >> 24) - 1
-                            fault[kind, 3] = a
-                        fault[kind, 0] += 1
-    return bad
-
-
-@_compiled("aiii miii iiiiii iatt")
-def global_order(  # noqa: D417
-    index,
-    a0,
-    a1,
-    a2,
-    mask,
-    m0,
-    m1,
-    m2,
-    blocks,
-    warps,
-    size,
-    shift,
-    grain,
-    first_thread,
-    mode,
-    writers,
-    readers,
-    fault,
-):
-    """Report a block that reads a place of global memory which another block writes, whichever came first.
-
-    Args:
-        index, first_thread, writers: as for `global_race`.
-        mode: LOAD or STORE. A load is noted in `readers`, a store is only held against them.
-        readers: per grain two threads + 1, 0 where nobody: the first that read, and the first of another block.
-    """
-    bad = 0
-    masked = len(mask) > 0
-    per_block = warps * 32
-    last_warp = 1 if a1 == 0 and not masked else warps
-    last_lane = 1 if a2 == 0 and not masked else 32
-    for b in range(blocks):
-        block = first_thread // per_block + b
-        for w in range(last_warp):
-            for lane in range(last_lane):
-                if masked and not mask[b * m0 + w * m1 + lane * m2]:
-                    continue
-                a = index[b * a0 + w * a1 + lane * a2] << shift
-                if a == 0:
-                    continue
-                local = (b * warps + w) * 32 + lane
-                other = -1
-                for g in range(a // grain, (a + size - 1) // grain + 1):
-                    one = readers[g, 0] - 1
-                    if mode == LOAD:
-                        before = (writers[g] >> 24) - 1
-                        if writers[g] != 0 and before // per_block != block:
-                            other = before
-                        if one < 0:
-                            readers[g, 0] = first_thread + local + 1
-                        elif one // per_block != block and readers[g, 1] == 0:
-                            readers[g, 1] = first_thread + local + 1
-                    elif one >= 0:
-                        if one // per_block != block:
-                            other = one
-                        elif readers[g, 1] != 0:
-                            other = readers[g, 1] - 1
-                if other >= 0:
-                    kind = READ_AFTER_WRITE if mode == LOAD else WRITE_AFTER_READ
-                    bad += 1
-                    if fault[kind, 0] == 0:
-                        fault[kind, 1] = local
-                        fault[kind, 2] = other
-                        fault[kind, 3] = a
-                    fault[kind, 0] += 1
-    return bad
-
-
-@_compiled("aiii miii iiit")
+@compiled("aiii miii iiit")
 def count_local(addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, stats):
     """Count one local-memory access.
 
@@ -650,7 +390,7 @@ def count_local(addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, stats):
                 stats[0, IDEAL] += scale * ((count * size + 31) // 32)
 
 
-@_compiled("miii ii")
+@compiled("miii ii")
 def mask_size(mask, m0, m1, m2, blocks, warps):
     """Threads in a mask, and warps with at least one of them."""
     rounds = blocks if m0 else 1

@@ -524,7 +524,9 @@ def _summarise(program: Program) -> None:
     # A fence of the block alone orders nothing between blocks.
     fenced = any(p[0] in ("membar", "fence") and "cta" not in p for p in opcodes)
     program.orders_blocks = fenced or program.spins
-    program.locks = program.spins and any(p[0] in ("membar", "fence") for p in opcodes)
+    any_fence = any(p[0] in ("membar", "fence") for p in opcodes)
+    program.orders_threads = program.spins or (any_fence and any(p[0] in ("atom", "red") for p in opcodes))
+    program.locks = program.spins and any_fence
 
 
 def build(module: Module, entry: Function, pointers: dict[str, int]) -> Program:

@@ -12,7 +12,7 @@ KINDS = {
     "out-of-bounds": "an access outside the array (or outside the block's shared memory)",
     "misaligned": "an address that is no multiple of the access's size",
     "shared-race": "two threads use one place in shared memory, one writes, and no barrier orders them",
-    "global-race": "two threads write one global place, or a block reads what another writes, unordered",
+    "global-race": "two threads use one place in global memory, one writes, and nothing orders them",
     "lost-update": "two threads read, change and write one place in global memory: an atomic is missing",
     "uninitialised-shared": "shared memory is read before anything was written there",
     "uninitialised-local": "local memory is read before the thread wrote there",

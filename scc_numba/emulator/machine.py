@@ -121,7 +121,8 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.writers = (
             np.zeros(arena.size // program.global_grain + 1, np.int64) if self.check_global_races else None
         )
-        self.check_order = self.check_global_races and not program.orders_blocks and self.blocks_in_grid > 1
+        self.check_between = self.check_global_races and not program.orders_blocks and self.blocks_in_grid > 1
+        self.check_within = self.check_global_races and not program.orders_threads and self.threads_per_block > 1
         self.readers = None
         self.read_and_written = {}
         self.pending_race = False

@@ -40,8 +40,9 @@ class State:
     span_tables: dict[frozenset[int], Any]
     array_of_param: dict[int, int]
     check_global_races: bool
-    check_order: bool  # also look for blocks that read what others write
-    readers: Any  # int64 (grains, 2): who read, None until a kernel reads what it writes
+    check_between: bool  # also look for blocks that read what others write
+    check_within: bool  # and for threads that read what others of their block write
+    readers: Any  # int64 (grains, 4): who read, None until a kernel reads what it writes
     read_and_written: dict[tuple[int, frozenset[int]], bool]
     pending_race: bool
     shared_size: int
@@ -185,7 +186,7 @@ class State:
         )  # fmt: skip
 
     def global_order_faults(self, a: Access) -> None:
-        """One block read what another wrote, or the other way round."""
+        """One thread read what another wrote, or the other way round."""
         for row in (ac.READ_AFTER_WRITE, ac.WRITE_AFTER_READ):
             fault = self._take(row)
             if fault is None:
@@ -195,10 +196,15 @@ class State:
             per_block = self.nw * 32
             other_block, other_thread = triple(before // per_block, self.grid), self.thread(before % per_block)
             verb, theirs = ("reads", "writes") if row == ac.READ_AFTER_WRITE else ("writes", "reads")
+            whose = (
+                f"block {other_block} {theirs}; blocks run in any order: use two launches, a grid barrier, or an "
+            )
+            whose += "atomic with a fence"
+            if before // per_block == self.first_block + position // per_block:
+                whose = f"the same block {theirs} with no barrier in between; use cuda.syncthreads"
             self.add_finding(
                 "global-race", a.instruction,
-                f"{verb} byte {offset} of {name}, which thread {other_thread} of block {other_block} {theirs}; "
-                "blocks run in any order: use two launches, a grid barrier, or an atomic with a fence",
+                f"{verb} byte {offset} of {name}, which thread {other_thread} of {whose}",
                 position=position, other=other_thread, address=offset, array=name, count=count,
             )  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import access as ac
+from . import races
 from .machine_state import State
 from .mask import NO_MASK, Mask, strides
 from .program import (
@@ -62,24 +63,26 @@ class GlobalMemory(State):
         if bad:
             self.global_faults(a, M)
         if mark & _STORED and self.check_global_races and a.mode == ac.STORE:
-            bad = ac.global_race(
+            bad = races.global_race(
                 index, *s, *layout, self.nb, self.nw, a.size, a.shift, self.program.global_grain,
-                self.first_block * self.nw * 32, self.epochs, self.writers, self.fault,
+                self.first_block * self.nw * 32, self.epochs, self.warp_epochs, self.writers, self.fault,
             )  # fmt: skip
             if bad:
                 self.pending_race = True
-        if self.check_order and a.mode != ac.ATOMIC and self._shared_between_blocks(a):
+        between, within = self.check_between, self.check_within
+        if (between or within) and a.mode != ac.ATOMIC and self._read_and_written(a):
             if self.readers is None:
-                self.readers = np.zeros((len(self.writers), 2), np.int64)
-            bad = ac.global_order(
+                self.readers = np.zeros((len(self.writers), 4), np.int64)
+            bad = races.global_order(
                 index, *s, *layout, self.nb, self.nw, a.size, a.shift, self.program.global_grain,
-                self.first_block * self.nw * 32, a.mode, self.writers, self.readers, self.fault,
+                self.first_block * self.nw * 32, self.epochs, self.warp_epochs, a.mode, between, within,
+                self.writers, self.readers, self.fault,
             )  # fmt: skip
             if bad:
                 self.global_order_faults(a)
         return index, addr.shape
 
-    def _shared_between_blocks(self, a: Access) -> bool:
+    def _read_and_written(self, a: Access) -> bool:
         """Whether an access may touch memory that the kernel both reads and writes; mostly it may not."""
         known = self.read_and_written.get((a.mode, a.sources))
         if known is None:

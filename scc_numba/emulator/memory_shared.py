@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import access as ac
+from . import races
 from .errors import UnsupportedInstruction
 from .machine_state import State
 from .mask import NO_MASK, Mask, strides
@@ -76,7 +77,7 @@ class SharedMemory(State):
             if not same or layout[1]:
                 self._split_shadow()
             rows = self.shadow_rows
-            bad = ac.shared_race(
+            bad = races.shared_race(
                 index, *s, row, *layout, rows, self.nw, a.size, a.shift, self.shared_limit,
                 self.program.grain, mode,
                 self.shadow, self.epochs, self.warp_epochs, self.fault,

@@ -74,6 +74,7 @@ class Program:
     uses_grid_sync: bool = False
     spins: bool = False  # compares and swaps, or exchanges: threads may wait for each other
     locks: bool = False  # takes locks by atomics: write order between threads is then its own business
+    orders_threads: bool = False  # has a fence and atomics, or may wait for others: likewise threads of one block
     orders_blocks: bool = False  # has a fence, or may wait for other threads: blocks may order each other
     written: frozenset[int] = frozenset()  # pointer parameters it can store through
     unknown_stores: bool = False

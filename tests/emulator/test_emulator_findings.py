@@ -392,11 +392,171 @@ def two_writes_without_a_barrier(a, out):
     out[31 - t] = a[t]  # <-
 
 
+def two_writes_with_a_warp_barrier(a, out):
+    t = cuda.threadIdx.x
+    out[t] = a[t]
+    cuda.syncwarp()
+    out[31 - t] = a[t]
+
+
 def test_a_barrier_orders_global_writes_of_a_block():
     a, out = numbers(32), np.zeros(32, "f4")
     report = launch(two_writes_without_a_barrier, 1, 32, (a, out))
     only(report, "global-race", marked(two_writes_without_a_barrier), "out")
-    assert not launch(two_writes_with_a_barrier, 1, 32, (numbers(32), np.zeros(32, "f4"))).findings
+    for twin in (two_writes_with_a_barrier, two_writes_with_a_warp_barrier):
+        assert not launch(twin, 1, 32, (numbers(32), np.zeros(32, "f4"))).findings
+
+
+# ---------------------------------------------------------------------------------------- one block, global memory
+
+
+def reads_a_neighbours_write(x, out):
+    t = cuda.threadIdx.x
+    x[t] = t
+    out[t] = x[t ^ 40]  # <-
+
+
+def reads_it_after_a_barrier(x, out):
+    t = cuda.threadIdx.x
+    x[t] = t
+    cuda.syncthreads()
+    out[t] = x[t ^ 40]
+
+
+def shifts_in_place(x, out):
+    t = cuda.threadIdx.x
+    x[t] = x[(t + 1) % 64]  # <-
+    out[t] = 0
+
+
+def shifts_with_a_barrier(x, out):
+    t = cuda.threadIdx.x
+    v = x[(t + 1) % 64]
+    cuda.syncthreads()
+    x[t] = v
+    out[t] = 0
+
+
+def rounds_without_a_second_barrier(x, out):
+    t = cuda.threadIdx.x
+    for k in range(3):
+        v = x[(t + 33) % 64]
+        cuda.syncthreads()
+        x[t] = v + k  # <-
+    out[t] = 0
+
+
+def rounds(x, out):
+    t = cuda.threadIdx.x
+    for k in range(3):
+        v = x[(t + 33) % 64]
+        cuda.syncthreads()
+        x[t] = v + k
+        cuda.syncthreads()
+    out[t] = 0
+
+
+def first_one_is_read_by_all(x, out):
+    t = cuda.threadIdx.x
+    if t == 0:
+        x[0] = 3
+    out[t] = x[t // 64]  # <-
+
+
+def first_one_is_read_in_time(x, out):
+    t = cuda.threadIdx.x
+    if t == 0:
+        x[0] = 3
+    cuda.syncthreads()
+    out[t] = x[t // 64]
+
+
+def all_read_and_the_first_writes(x, out):
+    t = cuda.threadIdx.x
+    out[t] = x[0]
+    if t == 0:
+        x[0] = 3  # <-
+
+
+def the_first_writes_later(x, out):
+    t = cuda.threadIdx.x
+    out[t] = x[0]
+    cuda.syncthreads()
+    if t == 0:
+        x[0] = 3
+
+
+def other_warps_go_on(x, out):
+    t = cuda.threadIdx.x
+    x[t] = t
+    cuda.syncwarp()
+    out[t] = x[t ^ 32]  # <-
+
+
+def a_warp_among_itself(x, out):
+    t = cuda.threadIdx.x
+    x[t] = t
+    cuda.syncwarp()
+    out[t] = x[t ^ 16]
+    cuda.syncwarp()
+    x[t ^ 8] = out[t]
+
+
+@pytest.mark.parametrize("blocks", [1, 300])
+@pytest.mark.parametrize(
+    ("kernel", "twin"),
+    [
+        (reads_a_neighbours_write, reads_it_after_a_barrier), (shifts_in_place, shifts_with_a_barrier),
+        (first_one_is_read_by_all, first_one_is_read_in_time),
+        (all_read_and_the_first_writes, the_first_writes_later), (other_warps_go_on, a_warp_among_itself),
+    ],
+)  # fmt: skip
+def test_a_race_of_one_block_through_global_memory(kernel, twin, blocks):
+    def of_the_block(kernel):
+        def each(x, out):
+            kernel(x[cuda.blockIdx.x], out[cuda.blockIdx.x])
+
+        return each
+
+    kernels = [kernel, twin]
+    x, out = numbers(64 * blocks, "i4"), np.zeros(64 * blocks, "i4")
+    if blocks > 1:  # every block has its own row
+        x, out = x.reshape(blocks, 64), out.reshape(blocks, 64)
+        kernels = [of_the_block(cuda.jit(device=True)(k)) for k in kernels]
+    report = launch(kernels[0], blocks, 64, (x, out))
+    f = only(report, "global-race", marked(kernel), "x")
+    assert len(f.threads) == 2
+    assert f.threads[0] != f.threads[1]
+    assert "the same block" in f.message
+    assert not launch(kernels[0], blocks, 64, (x, out), global_races=False).findings
+    assert not launch(kernels[1], blocks, 64, (x, out)).findings
+
+
+def test_a_missing_second_barrier_shows_in_the_next_round():
+    x, out = numbers(64, "i4"), np.zeros(64, "i4")
+    found = launch(rounds_without_a_second_barrier, 1, 64, (x, out)).findings
+    assert {f.kind for f in found} == {"global-race"}
+    assert marked(rounds_without_a_second_barrier) - 2 in {f.line for f in found}
+    assert not launch(rounds, 1, 64, (x, out)).findings
+
+
+def waits_for_a_flag(x, flag, out):
+    t = cuda.threadIdx.x
+    if t == 40:
+        x[0] = 7
+        cuda.threadfence_block()
+        cuda.atomic.exch(flag, 0, 1)
+    if t == 0:
+        while cuda.atomic.cas(flag, 0, 1, 1) != 1:
+            pass
+        cuda.threadfence_block()
+        out[0] = x[0]
+
+
+def test_threads_that_order_themselves_by_atomics_are_let_off():
+    out = np.zeros(1, "i4")
+    assert not launch(waits_for_a_flag, 1, 64, (np.zeros(1, "i4"), np.zeros(1, "i4"), out)).findings
+    assert out[0] == 7
 
 
 # ---------------------------------------------------------------------------------------- divergence
@@ -570,7 +730,8 @@ def test_the_first_reader_may_be_of_the_block_that_writes():
     f = only(launch(all_read_first_writes, 2, 32, (x, out)), "global-race", marked(all_read_first_writes), "x")
     assert f.threads == ((1, 0, 0), (0, 0, 0))
     assert "of block (1, 0, 0) reads" in f.message
-    assert not launch(all_read_first_writes, 1, 32, (x, out)).findings
+    f = only(launch(all_read_first_writes, 1, 32, (x, out)), "global-race", marked(all_read_first_writes), "x")
+    assert "of the same block reads" in f.message
 
 
 @pytest.mark.parametrize("reader", [0, 1])
