@@ -208,6 +208,7 @@ def _translation(repeats: int) -> tuple[int, float]:
     from .compiler import compile_ptx
     from .signatures import type_of
     from .targets import find_target
+    from .verify import verify
 
     args = case("tiled", SHAPES[0])[2]
     types = tuple(type_of(a, "argument") for a in args)
@@ -215,6 +216,7 @@ def _translation(repeats: int) -> tuple[int, float]:
 
     def translate() -> int:
         module = ptx.parse(text)
+        verify(module, module.entries[0])
         return len(codegen.build(module, module.entries[0], {}).instructions)
 
     return translate(), _best(translate, repeats)

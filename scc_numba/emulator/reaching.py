@@ -5,7 +5,6 @@ Where some way leads past a write the value is open; then it is zero here. Where
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from .control_flow import Block
@@ -24,22 +23,32 @@ def reads_of_nothing(
         operands: registers that an instruction writes and reads.
         open_registers: those that the compiler says it leaves open on purpose.
     """
-    written: dict[int, set[str]] = {}
+    exposed: list[list[tuple[Instruction, str]]] = []  # per block: reads that no write in the block comes before
+    written: list[set[str]] = []
     for b in blocks:
-        written[b.number] = {r for i in b.instructions for r in operands(i)[0]}
-    before: dict[int, set[str]] = defaultdict(set)  # per block that can be reached: what may have been written
-    before[0] = set(open_registers)
-    pending = [0]
-    while pending:
-        n = pending.pop()
-        after = before[n] | written[n]
-        for s in blocks[n].successors():
-            if s not in before or not after <= before[s]:
-                before[s] |= after
-                pending.append(s)
-    for n, known in before.items():
-        have = set(known)
-        for i in blocks[n].instructions:
+        have: set[str] = set()
+        before: list[tuple[Instruction, str]] = []
+        for i in b.instructions:
             writes, reads = operands(i)
-            yield from ((i, r) for r in reads if r not in have)
+            before += [(i, r) for r in reads if r not in have]
             have.update(writes)
+        exposed.append(before)
+        written.append(have)
+    bit = {r: 1 << k for k, r in enumerate({r for reads in exposed for _, r in reads} - set(open_registers))}
+    own = [sum(bit.get(r, 0) for r in have) for have in written]
+    known = [0] * len(blocks)  # per block: what may have been written by its start
+    reached = {0}
+    changed = True
+    while changed:
+        changed = False
+        for b in blocks:
+            if b.number not in reached:
+                continue
+            after = known[b.number] | own[b.number]
+            for s in b.successors():
+                if s not in reached or after & ~known[s]:
+                    reached.add(s)
+                    known[s] |= after
+                    changed = True
+    for n in sorted(reached):
+        yield from ((i, r) for i, r in exposed[n] if bit.get(r, 0) & ~known[n])
