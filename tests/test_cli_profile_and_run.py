@@ -126,6 +126,45 @@ def test_run_shows_findings(tmp_path):
     assert scc_numba("run", "--strict", str(path)).returncode != 0
 
 
+def test_a_warning_names_the_line_of_the_program(tmp_path):
+    path = tmp_path / "reverse.py"
+    path.write_text(PROGRAM.format(extra=1))
+    ran = scc_numba("run", str(path))
+    line = 1 + PROGRAM.split("\n").index("reverse[4, 32](x, y)")
+    assert f"{path}:{line}: FindingWarning: reverse: out-of-bounds" in ran.stderr
+    assert "runpy" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def f():\n    return 1 / 0\n\nf()\n", "ZeroDivisionError: division by zero"),
+        ("x = (1,\n", "SyntaxError: '(' was never closed"),
+        (
+            "from numba import cuda\n\n@cuda.jit\ndef k(x):\n    x[0] = 1\n\nk[1, 32]([1, 2])\n",
+            "argument 0 is a list",
+        ),
+    ],
+)
+def test_the_traceback_begins_in_the_program(tmp_path, text, said):
+    path = tmp_path / "wrong.py"
+    path.write_text(text)
+    ran = scc_numba("run", str(path))
+    assert ran.returncode == 1
+    lines = ran.stderr.splitlines()
+    assert said in lines[-1]
+    files = [line.strip() for line in lines if line.strip().startswith("File ")]
+    assert files[0].startswith(f'File "{path}", line ')
+    assert not [f for f in files if "typer" in f or "runpy" in f or "cli" in f]
+
+
+def test_a_program_ends_as_it_likes(tmp_path):
+    path = tmp_path / "ends.py"
+    path.write_text("import sys\nsys.exit(7)\n")
+    ran = scc_numba("run", str(path))
+    assert (ran.returncode, ran.stderr) == (7, "")
+
+
 def test_run_without_a_file():
     ran = scc_numba("run", "nothing.py")
     assert ran.returncode == 2

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import runpy
 import sys
+import traceback
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated
 
 import typer
 
-from scc_numba.cli.frame import for_people
+from scc_numba.cli.frame import WRONG, for_people
 
 EPILOG = """
 The program is what Numba's documentation shows: `@cuda.jit`, `cuda.to_device`, streams, events. Where a GPU works
@@ -36,7 +38,19 @@ def run_command(
     _prepare(script, target, strict)
     sys.argv = [str(script), *context.args]
     sys.path.insert(0, str(script.parent.resolve()))
-    runpy.run_path(str(script), run_name="__main__")  # its errors are its own, traceback and all
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except Exception as error:  # its errors are its own, from its first frame on
+        traceback.print_exception(error.with_traceback(_within(error, str(script))))
+        raise typer.Exit(WRONG) from None
+
+
+def _within(error: Exception, script: str) -> TracebackType | None:
+    """The part of a traceback that begins in the program."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != script:
+        trace = trace.tb_next
+    return trace
 
 
 @for_people

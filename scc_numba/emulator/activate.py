@@ -1,28 +1,28 @@
-"""Lets unmodified `@cuda.jit` programs run where there is no driver: launches, device arrays, streams and
-events.
+"""Lets unmodified `@cuda.jit` programs run where there is no driver.
 
-`activate()` replaces numba-cuda's launch path and the host functions that ask for a driver. Device arrays
-are NumPy arrays with the methods of Numba's; streams run at once, in order; events read the clock of this
-machine.
+`activate()` replaces numba-cuda's launch path, and the host functions that ask for a driver by those of `host`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import re
-import time
-import types
 import warnings
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .arena import written_map
+from .compiler import numba_cuda
 from .errors import ArgumentError, EmulatorError
+from .frontend import load, load_types
+from .host import DeviceArray, as_cuda_array, host_functions, is_cuda_array
 from .launch import launch
+from .overload import Overload
 from .report import Report
+from .signatures import parse_signature
 from .targets import find_target
 
 KNOWN_VERSIONS = (
@@ -33,146 +33,6 @@ KNOWN_VERSIONS = (
 
 class FindingWarning(UserWarning):
     """A kernel launched by an activated program did something wrong; the report says what."""
-
-
-class DeviceArray(np.ndarray):
-    """An emulated device array: a NumPy array with the copying methods of Numba's.
-
-    Attributes:
-        written: per byte, whether anything was stored there; None once that is of no more interest.
-    """
-
-    written: Any = None
-    __cuda_ndarray__ = False
-
-    def __array_finalize__(self, other: Any) -> None:
-        self.written = None
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        root = self
-        while isinstance(root.base, DeviceArray):
-            root = root.base
-        root.written = None  # the host filled it: no more to learn
-        super().__setitem__(key, value)
-
-    def copy_to_host(self, ary: Any = None, stream: Any = 0) -> Any:
-        """A host copy, or the given array filled with the contents."""
-        if ary is None:
-            return np.array(self, copy=True, subok=False)
-        if ary.shape != self.shape:
-            raise ValueError(f"ary has shape {ary.shape}, the device array {self.shape}")
-        ary[...] = self
-        return ary
-
-    def copy_to_device(self, ary: Any, stream: Any = 0) -> None:
-        """Fill from a host or device array of the same shape."""
-        if np.shape(ary) != self.shape:
-            raise ValueError(f"ary has shape {np.shape(ary)}, the device array {self.shape}")
-        self[...] = np.asarray(ary)
-
-    def is_c_contiguous(self) -> bool:
-        """Whether rows lie one after the other."""
-        return bool(self.flags.c_contiguous)
-
-    def split(self, section: int, stream: Any = 0) -> Iterator[Any]:
-        """Pieces of `section` elements of a one-dimensional array."""
-        for start in range(0, self.size, section):
-            yield self[start : start + section]
-
-    @property
-    def alloc_size(self) -> int:
-        """Bytes."""
-        return self.nbytes
-
-    def bind(self, stream: Any = 0) -> DeviceArray:
-        """The same array: streams run in order here."""
-        return self
-
-
-class Stream:
-    """Everything has happened by the time it is asked for."""
-
-    handle = 0
-
-    def synchronize(self) -> None:
-        """Nothing to wait for."""
-
-    @contextlib.contextmanager
-    def auto_synchronize(self) -> Iterator[Stream]:
-        """Nothing to wait for at the end either."""
-        yield self
-
-    def add_callback(self, callback: Callable[..., Any], arg: Any = None) -> None:
-        """Called at once."""
-        callback(self, 0, arg)
-
-    def __int__(self) -> int:
-        return 0
-
-
-class Event:
-    """A reading of this machine's clock; the difference says nothing about a GPU."""
-
-    def __init__(self, timing: bool = True) -> None:
-        self.at = 0.0
-
-    def record(self, stream: Any = 0) -> None:
-        """Read the clock."""
-        self.at = time.perf_counter()
-
-    def query(self) -> bool:
-        """Always over."""
-        return True
-
-    def synchronize(self) -> None:
-        """Nothing to wait for."""
-
-    def wait(self, stream: Any = 0) -> None:
-        """Nothing to wait for."""
-
-    def elapsed_time(self, end: Event) -> float:
-        """Milliseconds of this machine between two events."""
-        return (end.at - self.at) * 1e3
-
-
-def _device(target: str) -> Any:
-    t = find_target(target)
-    return types.SimpleNamespace(
-        name=b"scc_numba emulator", id=0, compute_capability=t.capability, uuid="emulated", WARP_SIZE=32,
-        MAX_THREADS_PER_BLOCK=t.threads, MAX_BLOCK_DIM_X=1024, MAX_BLOCK_DIM_Y=1024, MAX_BLOCK_DIM_Z=64,
-        MAX_GRID_DIM_X=2**31 - 1, MAX_GRID_DIM_Y=65535, MAX_GRID_DIM_Z=65535, MULTIPROCESSOR_COUNT=1,
-        MAX_SHARED_MEMORY_PER_BLOCK=t.static_shared, supports_float16=True, reset=lambda: None,
-    )  # fmt: skip
-
-
-def _new(shape: Any, dtype: Any = np.float64, order: str = "C", defined: bool = True) -> DeviceArray:
-    array = np.zeros(shape, dtype, order=order).view(DeviceArray)  # type: ignore[call-overload]
-    if not defined:
-        array.written = np.zeros(array.nbytes, np.uint8)
-    return array
-
-
-def to_device(obj: Any, stream: Any = 0, copy: bool = True, to: Any = None) -> Any:
-    """Like `cuda.to_device`."""
-    if to is not None:
-        to[...] = np.asarray(obj)
-        return to
-    if isinstance(obj, DeviceArray):
-        return obj
-    return np.array(obj, copy=True, order="K").view(DeviceArray)
-
-
-def device_array(
-    shape: Any, dtype: Any = np.float64, strides: Any = None, order: str = "C", stream: Any = 0
-) -> DeviceArray:
-    """Like `cuda.device_array`: its contents count as not yet written."""
-    return _new(shape, dtype, order, defined=False)
-
-
-def device_array_like(ary: Any, stream: Any = 0) -> DeviceArray:
-    """Like `cuda.device_array_like`."""
-    order = "F" if ary.flags.f_contiguous and not ary.flags.c_contiguous else "C"
-    return _new(ary.shape, ary.dtype, order, defined=False)
 
 
 class _Launcher:
@@ -187,22 +47,35 @@ class _Launcher:
 
 
 _state: dict[str, Any] = {"target": "sm_90", "reports": None, "strict": False, "saved": None}
+_used: weakref.WeakSet[Any] = weakref.WeakSet()  # dispatchers that got an overload of the emulator's
+
+
+def _argument(value: Any, number: int) -> Any:
+    """What the emulator is given for an argument of a launch."""
+    if type(value).__name__ in ("In", "Out", "InOut"):
+        value = value.value
+    if isinstance(value, (np.ndarray, np.generic, int, float, bool, tuple)):
+        return value
+    if is_cuda_array(value):
+        return as_cuda_array(value)
+    array = np.asarray(value) if hasattr(value, "__array__") else None
+    if array is not None and np.may_share_memory(array, np.asarray(value)):
+        return array  # an array of another library, seen where it is
+    why = "; its result would be lost: make it a numpy.array" if isinstance(value, (list, range)) else ""
+    raise ArgumentError(
+        f"argument {number} is a {type(value).__name__}; kernels take NumPy and device arrays, NumPy and Python "
+        f"numbers, and tuples of them{why}"
+    )
 
 
 def _run(dispatcher: Any, grid: Any, block: Any, args: tuple[Any, ...], shared: int) -> None:
-    values = []
-    for a in args:
-        a = getattr(a, "value", a) if type(a).__name__ in ("In", "Out", "InOut") else a
-        if not isinstance(a, (np.ndarray, np.generic, int, float, bool, tuple)):
-            a = np.asarray(a)
-        values.append(a)
+    values = tuple(_argument(a, k) for k, a in enumerate(args))
     unwritten = tuple(a for a in values if isinstance(a, DeviceArray) and written_map(a) is not None)
-    signatures = getattr(dispatcher, "_scc_signatures", None) or [None]
     error: ArgumentError | None = None
-    for signature in signatures:
+    for signature in dispatcher.__dict__.get("_scc_signatures") or [None]:
         try:
             report = launch(
-                dispatcher, grid, block, tuple(values), shared_bytes=shared, target=_state["target"],
+                dispatcher, grid, block, values, shared_bytes=shared, target=_state["target"],
                 strict=_state["strict"], signature=signature, uninitialised=unwritten,
             )  # fmt: skip
             break
@@ -211,10 +84,28 @@ def _run(dispatcher: Any, grid: Any, block: Any, args: tuple[Any, ...], shared: 
     else:
         assert error is not None
         raise error
+    if signature is None:
+        loaded = load(dispatcher, values, find_target(_state["target"]), None, None)
+        _keep(dispatcher, loaded.types)
     for f in report.findings:
-        warnings.warn(f"{report.kernel}: {f}", FindingWarning, stacklevel=4)
+        warnings.warn(f"{report.kernel}: {f}", FindingWarning, stacklevel=3)  # at the launch
     if _state["reports"] is not None:
         _state["reports"](report)
+
+
+def _keep(dispatcher: Any, types: tuple[Any, ...]) -> None:
+    """Make an overload of the dispatcher's, as a launch on a GPU would."""
+    if types not in dispatcher.overloads:
+        target = find_target(_state["target"])
+        dispatcher.overloads[types] = Overload(
+            _returning_nothing(types), lambda: load_types(dispatcher, types, target)
+        )
+        _used.add(dispatcher)
+
+
+def _returning_nothing(types: tuple[Any, ...]) -> Any:
+    module = importlib.import_module("numba.cuda.types")
+    return module.void(*types)
 
 
 def _for_all(self: Any, *args: Any) -> None:
@@ -254,8 +145,6 @@ def activate(
     Raises:
         EmulatorError: a numba-cuda whose launch path this version does not know.
     """
-    from .compiler import numba_cuda
-
     find_target(target)
     cuda = numba_cuda()
     if _state["saved"] is None and not force and cuda.is_available():
@@ -290,34 +179,16 @@ def activate(
     replace(dispatcher, "disable_compile", lambda self, val=True: None)
     if hasattr(dispatcher_module, "ForAll"):
         replace(dispatcher_module.ForAll, "__call__", _for_all)
-    device = _device(target)
+    host = host_functions(find_target(target))
     for name in ("dispatcher", "compiler", "api", "codegen"):
         try:
             module = importlib.import_module(f"numba.cuda.{name}")
         except ImportError:
             continue
         if hasattr(module, "get_current_device"):
-            replace(module, "get_current_device", lambda: device)
-    nothing = lambda *a, **k: None  # noqa: E731
-    host = {
-        "to_device": to_device, "device_array": device_array, "device_array_like": device_array_like,
-        "managed_array": lambda shape, dtype=np.float64, **k: _new(shape, dtype),
-        "pinned_array": lambda shape, dtype=np.float64, **k: np.zeros(shape, dtype),
-        "mapped_array": lambda shape, dtype=np.float64, **k: _new(shape, dtype),
-        "pinned_array_like": np.zeros_like, "mapped_array_like": lambda a, **k: _new(a.shape, a.dtype),
-        "stream": Stream, "default_stream": Stream, "legacy_default_stream": Stream,
-        "per_thread_default_stream": Stream, "external_stream": lambda ptr: Stream(), "event": Event,
-        "event_elapsed_time": lambda start, end: start.elapsed_time(end), "synchronize": nothing,
-        "close": nothing,
-        "is_available": lambda: True, "get_current_device": lambda: device, "select_device": lambda n: device,
-        "list_devices": lambda: [device], "gpus": [device], "detect": lambda: True,
-        "current_context": lambda *a: types.SimpleNamespace(
-            device=device, synchronize=nothing, reset=nothing, get_memory_info=lambda: (2**31, 2**31)
-        ),
-        "defer_cleanup": contextlib.nullcontext, "pinned": lambda *a: contextlib.nullcontext(),
-        "is_cuda_array": lambda x: isinstance(x, DeviceArray), "as_cuda_array": lambda x, **k: to_device(x),
-        "cudadrv_available": True,
-    }  # fmt: skip
+            replace(module, "get_current_device", host["get_current_device"])
+    devices = importlib.import_module("numba.cuda.cudadrv.devices")
+    replace(devices, "get_context", host["current_context"])  # whom the compiler asks, where no target is given
     api = importlib.import_module("numba.cuda.api")
     for name, value in host.items():
         for module in (cuda, api):
@@ -330,8 +201,10 @@ _ABSENT = object()
 
 
 def _remember_signature(self: Any, signature: Any) -> Any:
-    """An eager signature: kept for the launches, compiled at the first."""
-    self.__dict__.setdefault("_scc_signatures", []).append(tuple(signature))
+    """An eager signature: kept for the launches, compiled at the first, or when somebody asks for the PTX."""
+    types = parse_signature(signature)
+    self.__dict__.setdefault("_scc_signatures", []).append(types)
+    _keep(self, types)
     return self
 
 
@@ -342,4 +215,9 @@ def deactivate() -> None:
             delattr(owner, name)
         else:
             setattr(owner, name, value)
+    for dispatcher in list(_used):
+        for types, known in list(dispatcher.overloads.items()):
+            if isinstance(known, Overload):
+                del dispatcher.overloads[types]
+    _used.clear()
     _state["saved"] = None

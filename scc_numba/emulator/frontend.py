@@ -32,6 +32,8 @@ class Loaded:
     parameters: list[Parameter]
     array_of_param: dict[int, int]  # PTX parameter -> number among the arrays
     name: str = ""  # the Python function's; a reference to it would keep the cache from forgetting it
+    text: str = ""  # the PTX
+    types: tuple[Any, ...] = ()  # Numba's, of the arguments
 
 
 _programs: weakref.WeakKeyDictionary[Any, dict[Any, Loaded]] = weakref.WeakKeyDictionary()
@@ -114,7 +116,7 @@ def _build(text: str, parameters: list[Parameter], name: str | None) -> Loaded:
         if line.startswith(RAISES):
             function, number, *said = json.loads(line[len(RAISES) + 1 :])
             program.exceptions[function, number] = tuple(said)
-    return Loaded(program, parameters, arrays)
+    return Loaded(program, parameters, arrays, text=text)
 
 
 def load_ptx(kernel: PtxKernel) -> Loaded:
@@ -160,7 +162,7 @@ def load(
     known = _programs.setdefault(function, {})
     loaded = known.get(key)
     if loaded is None:
-        names = list(function.__code__.co_varnames[: function.__code__.co_argcount])
+        names = _argument_names(function)
         if len(names) != len(args):
             raise ArgumentError(
                 f"{function.__name__} takes {len(names)} arguments ({', '.join(names)}), {len(args)} were given"
@@ -170,12 +172,26 @@ def load(
             types = tuple(type_of(a, n, mlir) for a, n in zip(args, names, strict=True))
         if len(types) != len(names):
             raise ArgumentError(f"{function.__name__} takes {len(names)} arguments, its signature has {len(types)}")
-        parameters = [describe(t, n, mlir) for t, n in zip(types, names, strict=True)]
-        text = _ptx(function, types, target, options, mlir)
-        loaded = _build(text, parameters, None)
-        loaded.name = function.__name__
-        known[key] = loaded
+        loaded = known[key] = _loaded(function, types, target, options, mlir)
     return loaded
+
+
+def load_types(kernel: Any, types: tuple[Any, ...], target: Target) -> Loaded:
+    """The program of a dispatcher for arguments of these Numba types."""
+    function, options = python_function(kernel), dict(getattr(kernel, "targetoptions", None) or {})
+    return _loaded(function, types, target, options, _is_mlir(kernel) or _is_mlir(function))
+
+
+def _loaded(function: Any, types: tuple[Any, ...], target: Target, options: dict[str, Any], mlir: bool) -> Loaded:
+    names = _argument_names(function)
+    parameters = [describe(t, n, mlir) for t, n in zip(types, names, strict=True)]
+    loaded = _build(_ptx(function, types, target, options, mlir), parameters, None)
+    loaded.name, loaded.types = function.__name__, types
+    return loaded
+
+
+def _argument_names(function: Any) -> list[str]:
+    return list(function.__code__.co_varnames[: function.__code__.co_argcount])
 
 
 def _key(value: Any) -> Any:
@@ -202,4 +218,4 @@ def _ptx(function: Any, types: tuple[Any, ...], target: Target, options: dict[st
     return text
 
 
-__all__ = ["Loaded", "load", "python_function"]
+__all__ = ["Loaded", "load", "load_types", "python_function"]
