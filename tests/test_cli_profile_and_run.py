@@ -29,6 +29,20 @@ def nothing():
     return 7
 """
 
+EAGER = """
+import numpy as np
+from numba import cuda
+from scc_numba.kernels import Launch
+
+@cuda.jit("void(CPointer(float32), CPointer(float32), int32)")
+def add(x, y, n):
+    i = cuda.grid(1)
+    y[i] = x[i] + n
+
+def make():
+    return Launch(add, (2, 1, 1), (64, 1, 1), scalars=(3,)), [np.ones(128, np.float32), np.zeros(128, np.float32)]
+"""
+
 PROGRAM = """
 import sys
 import numpy as np
@@ -83,6 +97,16 @@ def test_a_launch_of_ones_own(maker):
     ran = scc_numba("profile", f"{maker}:make")
     assert ran.returncode == 0, ran.stderr
     assert "y[i] = x[i]" in ran.stdout
+
+
+def test_a_kernel_with_a_signature_of_its_own(tmp_path):
+    path = tmp_path / "eager.py"
+    path.write_text(EAGER)
+    ran = scc_numba("profile", f"{path}:make", "--json", str(tmp_path / "eager.json"))
+    assert ran.returncode == 0, ran.stderr
+    assert "y[i] = x[i] + n" in ran.stdout
+    counts = json.loads((tmp_path / "eager.json").read_text())
+    assert counts["global_load"]["bytes"] == 4 * 128  # float32, as its signature says
 
 
 def test_findings_are_shown_and_exit_with_1(maker):

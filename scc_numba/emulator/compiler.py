@@ -122,6 +122,11 @@ def compile_ptx(
 
 # Options of a dispatcher that change the PTX.
 COMPILER_OPTIONS = ("fastmath", "opt", "launch_bounds", "debug")
+# Those that do not, or that the emulator sets itself.
+OTHER_OPTIONS = (
+    "lineinfo", "device", "inline", "forceinline", "link", "cache", "lto", "max_registers", "extensions",
+    "shared_memory_carveout", "nopython", "abi", "abi_info", "output",
+)  # fmt: skip
 
 # Comments after the PTX: the exceptions that its numbers stand for, so that they are cached with it.
 RAISES = "// numba raises"

@@ -183,6 +183,18 @@ def loop_blocks(blocks: list[Block]) -> set[int]:
     }
 
 
+def reachable(blocks: list[Block], start: int) -> set[int]:
+    """Blocks that can run after one."""
+    found: set[int] = set()
+    pending = blocks[start].successors()
+    while pending:
+        n = pending.pop()
+        if n not in found:
+            found.add(n)
+            pending += blocks[n].successors()
+    return found
+
+
 def live_in(blocks: list[Block], reads: dict[int, set[str]], writes: dict[int, set[str]]) -> dict[int, set[str]]:
     """Registers whose value at the start of each block can still be read.
 

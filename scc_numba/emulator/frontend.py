@@ -6,6 +6,7 @@ device.
 
 from __future__ import annotations
 
+import difflib
 import json
 import types as python_types
 import weakref
@@ -16,10 +17,10 @@ import numpy as np
 
 from . import codegen, ptx
 from .cache import disk_get, disk_put, fingerprint
-from .compiler import COMPILER_OPTIONS, RAISES, compile_ptx
+from .compiler import COMPILER_OPTIONS, OTHER_OPTIONS, RAISES, compile_ptx
 from .errors import ArgumentError, PtxError
 from .program import Program
-from .signatures import Parameter, PtxKernel, describe, parse_signature, type_of
+from .signatures import Parameter, PtxKernel, describe, parse_signature, type_of, wrong_count
 from .targets import Target
 from .verify import verify
 
@@ -149,10 +150,14 @@ def load(
         raise ArgumentError(
             f"kernel is a {type(kernel).__name__}; it must be a function, a cuda.jit dispatcher or a PtxKernel"
         )
-    if options is not None and not isinstance(options, dict):
-        raise ArgumentError(f"options={options!r} must be a dictionary, such as {{'fastmath': True}}")
+    own = dict(getattr(kernel, "targetoptions", None) or {})
+    if own.get("device"):
+        raise ArgumentError(
+            f"{function.__name__} is a device function (device=True): launch a kernel that calls it"
+        )
+    _check_options(options)
     if options is None:
-        options = dict(getattr(kernel, "targetoptions", None) or {})
+        options = own
     mlir = _is_mlir(kernel) or _is_mlir(function)
     shape = tuple(_key(a) for a in args) if signature is None else None
     if signature is not None and not isinstance(signature, str):
@@ -164,9 +169,7 @@ def load(
     if loaded is None:
         names = _argument_names(function)
         if len(names) != len(args):
-            raise ArgumentError(
-                f"{function.__name__} takes {len(names)} arguments ({', '.join(names)}), {len(args)} were given"
-            )
+            raise ArgumentError(wrong_count(function.__name__, names, args, f" ({', '.join(names)})"))
         types = parse_signature(signature) if signature is not None else ()
         if signature is None:
             types = tuple(type_of(a, n, mlir) for a, n in zip(args, names, strict=True))
@@ -174,6 +177,18 @@ def load(
             raise ArgumentError(f"{function.__name__} takes {len(names)} arguments, its signature has {len(types)}")
         loaded = known[key] = _loaded(function, types, target, options, mlir)
     return loaded
+
+
+def _check_options(options: Any) -> None:
+    if options is None:
+        return
+    if not isinstance(options, dict):
+        raise ArgumentError(f"options={options!r} must be a dictionary, such as {{'fastmath': True}}")
+    for name in options:
+        if name not in (*COMPILER_OPTIONS, *OTHER_OPTIONS):
+            nearest = difflib.get_close_matches(str(name), (*COMPILER_OPTIONS, *OTHER_OPTIONS), n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are {', '.join(COMPILER_OPTIONS)}"
+            raise ArgumentError(f"options: {name!r} is no option of the compiler{hint}")
 
 
 def load_types(kernel: Any, types: tuple[Any, ...], target: Target) -> Loaded:

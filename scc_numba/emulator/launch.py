@@ -15,7 +15,7 @@ from .frontend import Loaded, load
 from .machine import Machine
 from .program import GLOBAL_WINDOW
 from .report import Report
-from .signatures import Parameter
+from .signatures import Parameter, wrong_count
 from .targets import MAX_BLOCK, MAX_GRID, Target, find_target
 
 DEFAULT_STEPS = 2_000_000
@@ -39,12 +39,24 @@ def _shape(value: Any, name: str, limits: tuple[int, int, int]) -> tuple[int, in
     return out[0], out[1], out[2]
 
 
+def _check_switches(max_steps: Any, **switches: Any) -> None:
+    for name, value in switches.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise ArgumentError(f"{name}={value!r} is a {type(value).__name__}, it must be True or False")
+    if isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer)) or max_steps < 1:
+        raise LaunchError(f"max_steps={max_steps!r} must be a whole number, 1 or more")
+
+
 def _check_array(value: Any, p: Parameter, written: bool) -> None:
     if not isinstance(value, np.ndarray):
         hint = "; a pointer parameter is given the array itself, not its address" if p.form == "pointer" else ""
         raise ArgumentError(f"argument {p.name} is a {type(value).__name__}, it must be a NumPy array{hint}")
     if p.dtype is not None and value.dtype != p.dtype:
         raise ArgumentError(f"argument {p.name} has dtype {value.dtype}, the signature says {p.dtype}")
+    if isinstance(value, np.ma.MaskedArray):
+        raise ArgumentError(
+            f"argument {p.name} is a masked array, a kernel cannot see its mask; pass x.filled(...)"
+        )
     is_array = p.form in ("array", "memref")
     if is_array and value.ndim != p.dimensions:
         raise ArgumentError(f"argument {p.name} has {value.ndim} dimensions, the signature says {p.dimensions}")
@@ -250,6 +262,7 @@ def launch(
         raise LaunchError(f"block={block!r} has {math.prod(block3):,} threads, the most is {MAX_BLOCK[0]:,}")
     if isinstance(shared_bytes, bool) or not isinstance(shared_bytes, (int, np.integer)) or shared_bytes < 0:
         raise LaunchError(f"shared_bytes={shared_bytes!r} must be a whole number of bytes, 0 or more")
+    _check_switches(max_steps, checks=checks, counters=counters, strict=strict, global_races=global_races)
     device = find_target(target)
     if isinstance(args, np.ndarray) or not isinstance(args, (tuple, list)):
         raise ArgumentError(f"args is a {type(args).__name__}, it must be a tuple of the kernel's arguments")
@@ -257,7 +270,7 @@ def launch(
     loaded = load(kernel, args, device, signature, options)
     program = loaded.program
     if len(args) != len(loaded.parameters):
-        raise ArgumentError(f"the kernel takes {len(loaded.parameters)} arguments, {len(args)} were given")
+        raise ArgumentError(wrong_count("the kernel", loaded.parameters, args))
     binder = _Binder(loaded, _fresh(uninitialised, loaded, args))
     for p, value in zip(loaded.parameters, args, strict=True):
         binder.take(p, value)

@@ -14,7 +14,7 @@ import numpy as np
 from . import access as ac
 from .arena import Arena
 from .atomics import Atomics
-from .control_flow import EXIT
+from .control_flow import EXIT, reachable
 from .errors import KernelFault, StepLimitExceeded, UnsupportedInstruction
 from .findings import Collector
 from .half import HELPERS
@@ -136,6 +136,8 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.diverged = [0] * n
         self.barriers = 0
         self.threads_run = 0
+        self.has_barriers = any(b.end == "barrier" for b in program.blocks)
+        self.here = 0  # the block that runs
         self.rank = {b: k for k, b in enumerate(program.order)}
 
     # ------------------------------------------------------------------------------------ what generated
@@ -230,9 +232,12 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         fair = program.spins
         steps = 0
         self.held = []
+        self.left: list[tuple[int, Mask | None]] = []  # where threads came from that have returned
 
         def leave(M: Mask | None) -> None:
             nonlocal alive_threads
+            if self.checks and self.has_barriers:
+                self.left.append((self.here, M))
             if M is None:
                 alive_threads = 0
                 self.alive = np.zeros((self.nb, self.nw, 32), bool)
@@ -280,7 +285,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                 M = ready.pop(k)
                 if M is not None and M.threads == self.nb * self.nw * 32:
                     M = None
-                n = order[k]
+                n = self.here = order[k]
                 block = blocks[n]
                 threads = total if M is None else M.threads
                 self.block_warps[n] += warps if M is None else M.warps
@@ -398,6 +403,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                 self.writers.fill(0)  # a grid barrier orders everything before it
                 if self.readers is not None:
                     self.readers.fill(0)
+            self.here = n
             go(blocks[n].next, M)
 
     def _reduced(self, operation: str, slot: int, value: Any, bits: Any, before: Any, M: Mask | None) -> Any:
@@ -447,13 +453,20 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                 everyone = there[n][block].reshape(-1)
                 absent = int(np.flatnonzero(~everyone[: self.threads_per_block])[0])
                 missing = self.threads_per_block - int(here[block])
-                message = (
-                    f"{missing} of the block's {self.threads_per_block} threads have returned before this barrier"
-                )
+                how = "go around it" if self._went_around(n, block, absent) else "have returned without reaching it"
+                message = f"{missing} of the block's {self.threads_per_block} threads {how}"
             self.add_finding(
                 "divergent-barrier", instruction, message, position=block * self.nw * 32 + thread,
                 other=self.thread(absent), count=int(np.count_nonzero(bad)),
             )  # fmt: skip
+
+    def _went_around(self, barrier: int, block: int, thread: int) -> bool:
+        """Whether a thread that has returned took a way past a barrier, to code that comes after it."""
+        for source, M in self.left:
+            if M is None or np.broadcast_to(M.bits, (self.nb, self.nw, 32))[block].reshape(-1)[thread]:
+                blocks = self.program.blocks
+                return source in reachable(blocks, barrier) and barrier not in reachable(blocks, source)
+        return False
 
     def _trap(self, block: Any, M: Mask | None) -> None:
         bits = np.broadcast_to(True if M is None else M.bits, (self.nb, self.nw, 32))

@@ -31,6 +31,7 @@ def plot_access(report: Report, line: int, warp: int = 0, access: int = 0, ax: A
         ValueError: the line accesses no global or shared memory, or there is no such warp or access.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     samples = report.samples(line)
     if not samples:
@@ -67,6 +68,8 @@ def plot_access(report: Report, line: int, warp: int = 0, access: int = 0, ax: A
         ax.set_xlabel("32-byte sector, in address order")
         note = f"{len(sectors)} sector{'s' if len(sectors) != 1 else ''}"
     ax.scatter(cells, lanes, s=16, marker="s", color="#00527a", zorder=2)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylim(_LANES - 0.5, -0.5)
     ax.set_ylabel("lane")
     what = "loads" if trace.mode == 0 else "stores" if trace.mode == 1 else "atomics"

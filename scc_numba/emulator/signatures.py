@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +85,12 @@ def _entry(entry: Any, name: str) -> Parameter:
     return Parameter(name, "scalar", dtype)
 
 
+def wrong_count(who: str, wanted: Sequence[Any], given: Sequence[Any], names: str = "") -> str:
+    """The sentence for a wrong number of arguments."""
+    plural, were = "" if len(wanted) == 1 else "s", "was" if len(given) == 1 else "were"
+    return f"{who} takes {len(wanted)} argument{plural}{names}, {len(given)} {were} given"
+
+
 def type_of(value: Any, name: str, mlir: bool = False) -> Any:
     """The Numba type a launch would give this argument.
 
@@ -92,6 +99,10 @@ def type_of(value: Any, name: str, mlir: bool = False) -> Any:
     """
     cuda_types, from_dtype = _types(mlir)
     if isinstance(value, np.ndarray):
+        if isinstance(value, np.ma.MaskedArray):
+            raise ArgumentError(
+                f"argument {name} is a masked array, a kernel cannot see its mask; pass x.filled(...)"
+            )
         if value.dtype.kind in "SUmM":
             raise ArgumentError(f"argument {name}: arrays of dtype {value.dtype} are not supported")
         if value.dtype.hasobject:
@@ -117,6 +128,10 @@ def type_of(value: Any, name: str, mlir: bool = False) -> Any:
         if value.dtype.kind not in "iuf":
             raise ArgumentError(f"argument {name}: scalars of dtype {value.dtype} are not supported")
         return from_dtype(value.dtype)
+    if isinstance(value, complex):
+        raise ArgumentError(
+            f"argument {name} is a complex; complex numbers are taken in arrays: pass one of one element"
+        )
     if isinstance(value, tuple):
         parts = [type_of(v, f"{name}[{k}]", mlir) for k, v in enumerate(value)]
         if parts and all(p == parts[0] for p in parts):

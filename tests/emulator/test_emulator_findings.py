@@ -604,8 +604,39 @@ def test_divergent_barrier():
     f = only(launch(barrier_after_return, 2, 64, (a, out), global_races=False), "divergent-barrier",
              marked(barrier_after_return))  # fmt: skip
     assert f.threads[1] == (50, 0, 0)
+    assert "14 of the block's 64 threads have returned without reaching it" in f.message
     assert not launch(barrier_for_all, 1, 64, (a, out)).findings
     assert not launch(barrier_for_all, 1, 50, (a, out)).findings  # the last warp is partial: no fault
+
+
+def barrier_that_some_go_around(a, out):
+    t = cuda.threadIdx.x
+    for k in range(3):
+        if k == 1 and t < 40:
+            cuda.syncthreads()  # <-
+        out[t] += a[t]
+
+
+def barrier_in_a_loop_that_some_leave(a, out):
+    t = cuda.threadIdx.x
+    for k in range(3):
+        if k == 1 and t >= 40:
+            return
+        cuda.syncthreads()  # <-
+        out[t] += a[t]
+
+
+def test_a_divergent_barrier_tells_where_the_others_are():
+    a, out = numbers(64), np.zeros(64, "f4")
+    for kernel, words in (
+        (barrier_in_a_branch, "24 of the block's 64 threads go around it"),
+        (barrier_that_some_go_around, "24 of the block's 64 threads go around it"),
+        (barrier_in_a_loop_that_some_leave, "24 of the block's 64 threads have returned without reaching it"),
+        (two_barriers, "wait here, "),
+    ):
+        (f,) = launch(kernel, 1, 64, (a, out)).findings
+        assert f.kind == "divergent-barrier"
+        assert words in f.message, f.message
 
 
 def shuffle_in_a_branch(a, out):

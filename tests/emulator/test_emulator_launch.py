@@ -547,3 +547,55 @@ def test_a_ptx_pointer_is_64_bits_wide():
     narrow = ".version 8.0\n.target sm_90\n.visible .entry k(.param .u32 a)\n{\n ret;\n}\n"
     with pytest.raises(PtxError, match=r"parameter a is a \.u32, .* 64 bits"):
         launch(PtxKernel(narrow, ("pointer",)), 1, 1, (np.zeros(1),))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"options": {"fastmoth": True}}, "options: 'fastmoth' is no option .* did you mean 'fastmath'"),
+        ({"checks": "no"}, "checks='no' is a str, it must be True or False"),
+        ({"counters": 1}, "counters=1 is a int, it must be True or False"),
+        ({"strict": None}, "strict=None is a NoneType"),
+        ({"global_races": "x"}, "global_races='x' is a str"),
+        ({"max_steps": 0}, "max_steps=0 must be a whole number, 1 or more"),
+        ({"max_steps": 1e6}, "max_steps=1000000.0 must be a whole number"),
+    ],
+)
+def test_switches_and_options_are_checked(more, message):
+    x = np.ones(4, "f4")
+    with pytest.raises((ArgumentError, LaunchError), match=message):
+        launch(scale, 1, 32, (x, 2.0), **more)
+    assert x.tolist() == [1] * 4
+
+
+def test_a_device_function_is_no_kernel():
+    with pytest.raises(ArgumentError, match="square is a device function"):
+        launch(square, 1, 32, (1.0,))
+
+
+def test_masked_arrays_are_refused():
+    x = np.ma.masked_equal(np.arange(4.0), 2)
+    with pytest.raises(ArgumentError, match=r"argument x is a masked array.*filled"):
+        launch(scale, 1, 32, (x, 2.0))
+
+
+def test_errors_count_in_good_grammar():
+    x = np.ones(4, "f4")
+    for args, said in (((x,), "1 was given"), ((x, 1.0, 2), "3 were given"), ((), "0 were given")):
+        with pytest.raises(ArgumentError, match=f"takes 2 arguments .*, {said}"):
+            launch(scale, 1, 32, args)
+    with pytest.raises(ArgumentError, match="takes 3 arguments, 1 was given"):
+        launch(PtxKernel(PTX_ADD, ("pointer", "f4", "u4")), 1, 32, (x,))
+
+
+def test_complex_numbers_live_in_arrays():
+    def turn(z):
+        i = cuda.grid(1)
+        z[i] = z[i] * z[i].conjugate() + 1j
+
+    z = np.array([1 + 2j, 3 - 1j], np.complex64)
+    report = launch(turn, 1, 2, (z,), strict=True)
+    assert z.tolist() == [5 + 1j, 10 + 1j]
+    assert report.global_load.bytes == 16
+    with pytest.raises(ArgumentError, match=r"argument factor is a complex.*array"):
+        launch(scale, 1, 32, (np.ones(4), 2j))

@@ -101,6 +101,8 @@ def test_plots(report):
     assert ax.get_xlabel() == "bank"
     assert len(set(ax.collections[0].get_offsets()[:, 0].tolist())) == 1  # one bank serves all lanes
     ax = report.plot_access(line_of(report, "= a[y + k, x]"), 7)
+    for axis in (ax.xaxis, ax.yaxis):
+        assert all(float(place).is_integer() for place in axis.get_ticklocs())
     assert "4 sectors" in ax.get_title()
     ax = report.plot_lines("shared_wavefronts", top=3)
     assert ax.patches[0].get_width() == 1024
