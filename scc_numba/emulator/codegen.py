@@ -51,7 +51,13 @@ _NO_RESULT = {
 }  # fmt: skip
 
 
-_WIDE_SPECIAL = {"clock64", "globaltimer", "gridid"}
+_WIDE_SPECIAL = {"gridid"}
+_CLOCKS = {
+    "clock": ("i4", 0),
+    "clock_hi": ("i4", 32),
+    "clock64": ("i8", 0),
+    "globaltimer": ("i8", 0),
+}  # type, shift
 
 
 def emits(*opcodes: str) -> Callable[[Emitter], Emitter]:
@@ -154,7 +160,12 @@ class Writer:
                 return self._variable(token)
             return _convert(self._read(token), self.kinds[token], kind)
         if token.startswith("%"):
-            return _convert(f'm.special("{token[1:]}")', "i8" if token[1:] in _WIDE_SPECIAL else "i4", kind)
+            name = token[1:]
+            if name in _CLOCKS:
+                passed = self.current.index - self.block_start
+                have, shift = _CLOCKS[name]
+                return _convert(f"m.clock({passed}, {shift}, {have})", have, kind)
+            return _convert(f'm.special("{name}")', "i8" if name in _WIDE_SPECIAL else "i4", kind)
         m = re.match(r"([A-Za-z_$][\w$~.]*)(?:\s*\+\s*(-?\d+))?$", token)
         if m and not re.match(r"0[fFdDxX]", token):
             return self._symbol(m[1], int(m[2] or 0), kind)
@@ -330,6 +341,7 @@ class Writer:
         self.loaded: set[str] = set()
         self.defined: set[str] = set()
         self.changed: list[str] = []
+        self.block_start = block.instructions[0].index if block.instructions else 0
         self.carry = "carry"
         self.result = "None"
         for i in block.instructions:

@@ -130,7 +130,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.constants = np.frombuffer(program.constants.ljust(16, b"\0"), np.uint8)
         self.collector = Collector()
         self.printed = []
-        self.step = 0
+        self.instructions_run = 0
         n = len(program.blocks)
         self.block_warps, self.block_threads = [0] * n, [0] * n
         self.diverged = [0] * n
@@ -176,14 +176,14 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         raw = value.tobytes()[offset : offset + kind.itemsize]
         return np.frombuffer(raw, kind)[0]
 
+    def clock(self, passed: int, shift: int, kind: Any) -> Any:
+        """A clock: PTX instructions that the batches have run so far, `passed` of them in this block."""
+        return np.int64((self.instructions_run + passed) >> shift).astype(kind)
+
     def special(self, name: str) -> Any:
         """A special register."""
         value = self.registers.get(name)
         if value is None:
-            if name in ("clock", "clock_hi"):
-                return np.int32(self.step & 0x7FFFFFFF)
-            if name in ("clock64", "globaltimer"):
-                return np.int64(self.step)
             raise UnsupportedInstruction(f"the emulator does not know the special register %{name}")
         return value
 
@@ -273,7 +273,6 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         while True:
             while heap:
                 steps += 1
-                self.step += 1
                 if steps > self.max_steps:
                     self._give_up(ready, order)
                 if fair and steps % _FAIRNESS == 0 and len(heap) > 1:
@@ -298,6 +297,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                 for standing, _ in self.held:
                     keep |= live[standing.next] if standing.next != EXIT else 0
                 result = functions[n](self, R, A, M, keep)
+                self.instructions_run += len(block.instructions)
                 end = block.end
                 if end == "fall":
                     go(block.next, M)

@@ -50,7 +50,7 @@ class State:
     collector: Collector
     load_global: Any  # methods of the other parts, for those that call them
     printed: list[tuple[int, int, int, str]]
-    step: int
+    instructions_run: int  # PTX instructions, by whichever threads run together: what clocks count
     raised: Any  # bool (nb, nw, 32): threads whose exception has been reported
     held: list[Any]  # [block, lanes]: lanes that wait at a warp barrier for others
     samples: list[Any]  # per access: the first execution's space, addresses, mask and number of blocks

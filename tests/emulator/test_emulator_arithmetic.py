@@ -438,3 +438,33 @@ def test_approximations_stay_within_what_ptx_states(op, f, bound):
 def test_unknown_instruction_names_itself_and_its_line():
     with pytest.raises(UnsupportedInstruction, match=r"fns\.b32 %x3.*PTX line \d+"):
         run("fns.b32", "b32", ("b32", "b32", "b32"), *[np.zeros(1, np.uint32)] * 3)
+
+
+CLOCKS = """.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry k(.param .u64 out, .param .u32 n)
+{
+.reg .b64 %rd<6>; .reg .b32 %r<4>; .reg .pred %p<2>;
+ld.param.u64 %rd1, [out]; ld.param.u32 %r1, [n];
+mov.u64 %rd2, %clock64;
+mov.u32 %r2, 0;
+$again:
+add.u32 %r2, %r2, 1;
+setp.lt.u32 %p1, %r2, %r1;
+@%p1 bra $again;
+mov.u64 %rd3, %clock64;
+sub.s64 %rd4, %rd3, %rd2;
+st.global.u64 [%rd1], %rd4;
+mov.u32 %r3, %clock;
+st.global.u32 [%rd1+8], %r3;
+ret;
+}
+"""
+
+
+@pytest.mark.parametrize("rounds", [1, 7])
+def test_the_clock_counts_instructions(rounds):
+    out = np.zeros(2, np.int64)
+    launch(PtxKernel(CLOCKS, ("pointer", "u4")), 1, 1, (out, rounds), strict=True)
+    assert out.tolist() == [2 + 3 * rounds, 7 + 3 * rounds]  # the first clock is read after two loads
