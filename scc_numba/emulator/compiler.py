@@ -99,7 +99,7 @@ def compile_ptx(
     known = {k: options[k] for k in COMPILER_OPTIONS if k in accepted and options.get(k) is not None}
     if known.get("debug"):
         known.setdefault("opt", False)  # the compiler takes only one of the two
-    with pretend_device(target), _watch_compiler() as seen, _lines_of_device_functions():
+    with pretend_device(target), _watch_compiler() as seen, _lines_of_device_functions(), _lines_only():
         try:
             text, _ = cuda.compile_ptx(
                 function, signature, cc=target.capability, lineinfo=not known.get("debug"), **known
@@ -130,6 +130,35 @@ OTHER_OPTIONS = (
 
 # Comments after the PTX: the exceptions that its numbers stand for, so that they are cached with it.
 RAISES = "// numba raises"
+
+
+@contextlib.contextmanager
+def _lines_only() -> Iterator[None]:
+    """Keep from libNVVM where variables live, and tell it only what line an instruction is from.
+
+    Given both, it now and then refuses a kernel that it takes without ("Symbol name with unsupported characters",
+    seen with numba-cuda 0.30.4 and CUDA 13.0); and nobody here asks for variables.
+    """
+    try:
+        nvvm = importlib.import_module("numba.cuda.cudadrv.nvvm")
+        original = nvvm.compile_ir
+    except (ImportError, AttributeError):
+        yield
+        return
+
+    def without_variables(ir: Any, **options: Any) -> Any:
+        texts = [ir] if isinstance(ir, (str, bytes)) else ir
+        texts = [text.decode() if isinstance(text, bytes) else text for text in texts]
+        return original([_VARIABLES.sub("", text) for text in texts], **options)
+
+    nvvm.compile_ir = without_variables  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        nvvm.compile_ir = original  # type: ignore[attr-defined]
+
+
+_VARIABLES = re.compile(r'^\s*call void @"?llvm\.dbg\.(?:value|declare)"?\(.*$', re.MULTILINE)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scc_numba.emulator.frontend import compile_ptx
+from scc_numba.emulator.compiler import compile_ptx
 from scc_numba.emulator.targets import find_target
 from scc_numba.kernels import Launch, Layer, Op
 
