@@ -32,7 +32,9 @@ def within_the_bound(trial: Trial) -> None:
     """On Gaussian data every element is within its derived bound of the reference in wider precision."""
     result = trial(trial.gaussian)
     trial.expect(np.isfinite(result), result, np.zeros_like(result), "not finite")
-    errors = errors_in_bounds(result, trial.op, trial.gaussian, trial.case.layer.channels, zero_mean=True)
+    rounds_to = trial.rung.rounds_to if trial.rung is not None else None
+    channels = trial.case.layer.channels
+    errors = errors_in_bounds(result, trial.op, trial.gaussian, channels, zero_mean=True, rounds_to=rounds_to)
     worst = f"off by up to {errors.max(initial=0):.3g} times the bound"
     trial.expect(errors <= 1, result, trial.reference(trial.gaussian), worst)
 

@@ -54,7 +54,13 @@ def wider(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def errors_in_bounds(
-    result: Array, op: Op, operands: dict[str, Any], channels: SlidingChannels, *, zero_mean: bool
+    result: Array,
+    op: Op,
+    operands: dict[str, Any],
+    channels: SlidingChannels,
+    *,
+    zero_mean: bool,
+    rounds_to: str | None = None,
 ) -> Array:
     """The error of each element in units of its bound: right where it is at most 1.
 
@@ -64,10 +70,13 @@ def errors_in_bounds(
         operands: as given to the kernel, by name.
         channels: the windows.
         zero_mean: whether the operands are draws of zero mean; if not, the wider bound for any data holds.
+        rounds_to: "tf32" where the kernel rounds its operands to that before it multiplies them; the exact result
+            is then that of the rounded operands.
 
     Returns:
         float64, of the result's shape; NaN or infinite where the result is not finite.
     """
+    operands = as_multiplied(operands, rounds_to)
     wide = {name: None if array is None else array.astype(wider(array.dtype)) for name, array in operands.items()}
     exact = reference(op, wide, channels)
     if result.shape != exact.shape:
@@ -80,6 +89,26 @@ def errors_in_bounds(
         error = np.abs(result - exact)
         in_bounds = np.where(error == 0, 0.0, error / bound)  # 0/0: nothing to sum, and nothing summed
     return np.asarray(in_bounds, dtype=np.float64)
+
+
+def as_multiplied(operands: dict[str, Any], rounds_to: str | None) -> dict[str, Any]:
+    """The operands as a kernel multiplies them: those of float32 rounded to tf32, ties away from zero; not a bias.
+
+    Raises:
+        ValueError: `rounds_to` is neither None nor "tf32".
+    """
+    if rounds_to is None:
+        return operands
+    if rounds_to != "tf32":
+        raise ValueError(f"rounds_to={rounds_to!r} is neither None nor 'tf32'")
+    return {name: array if name == "bias" else _to_tf32(array) for name, array in operands.items()}
+
+
+def _to_tf32(array: Array) -> Array:
+    if array.dtype != np.float32:
+        raise ValueError(f"an operand of {array.dtype} is not rounded to tf32; float32 is")
+    bits = np.ascontiguousarray(array).view(np.uint32)
+    return ((bits + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32).reshape(array.shape)
 
 
 def reduction_length(op: Op, operands: dict[str, Any], channels: SlidingChannels) -> Array | int:

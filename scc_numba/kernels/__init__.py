@@ -15,6 +15,7 @@ from scc_numba.kernels.forward import (
     f6_conflict_free,
     f7_async_copies,
     f8_hoisted,
+    f9_tensor_cores,
 )
 from scc_numba.kernels.grad_input import x0_scatter, x1_gather
 from scc_numba.kernels.grad_weight import w0_atomic, w1_block_reduction
@@ -33,6 +34,7 @@ LADDERS: dict[Op, tuple[Rung, ...]] = {
         f6_conflict_free.RUNG,
         f7_async_copies.RUNG,
         f8_hoisted.RUNG,
+        f9_tensor_cores.RUNG,
     ),
     "grad_input": (x0_scatter.RUNG, x1_gather.RUNG),
     "grad_weight": (w0_atomic.RUNG, w1_block_reduction.RUNG),

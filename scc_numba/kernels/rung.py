@@ -181,6 +181,7 @@ class Rung:
         tiles: the tiles it offers for a layer, the default first.
         tile_names: what the numbers of a tile mean.
         dtypes: the types it computes in.
+        rounds_to: what it rounds its operands to before it multiplies them, "tf32"; None where it does not.
         least_target: the oldest GPU generation that can run it, "sm_80"; None where all can.
         compiled_per_layer: whether each layer needs a kernel of its own, a second's work for the compiler.
         deterministic: whether two runs give the same bits, which atomic additions do not promise.
@@ -194,6 +195,7 @@ class Rung:
     tiles: Callable[[Layer], tuple[Tile, ...]]
     tile_names: tuple[str, ...]
     dtypes: tuple[str, ...] = ("float32", "float64")
+    rounds_to: str | None = None
     least_target: str | None = None
     compiled_per_layer: bool = False
     deterministic: bool = True

@@ -139,7 +139,7 @@ def climb(
             on_step(rung)
             result, figures = _run(rung, layer, operands[op])
             result = result.reshape(_with_spatial(op, result.shape, maps.shape[2:]))
-            errors = errors_in_bounds(result, op, operands[op], channels, zero_mean=False)
+            errors = errors_in_bounds(result, op, operands[op], channels, zero_mean=False, rounds_to=rung.rounds_to)
             error = float(errors.max(initial=0)) if np.isfinite(errors).all() else math.nan
             bottom = figures[0].value if bottom is None and figures else bottom
             ratio = bottom / figures[0].value if bottom is not None and figures[0].value else None

@@ -49,7 +49,7 @@ def test_masked_dense_convolution_and_autograd(rung, data):
     result = rung.run(**operands, channels=layer.channels, tile=trial.tile)
     expected = torch_results(**arrays, channels=layer.channels)[rung.op]
     # torch is one more float64 result: within the bound of the exact one, as the rung is within its own
-    ours = errors_in_bounds(result, rung.op, operands, layer.channels, zero_mean=True)
+    ours = errors_in_bounds(result, rung.op, operands, layer.channels, zero_mean=True, rounds_to=rung.rounds_to)
     assert ours.max() <= 1
     wide = {name: None if a is None else a.astype(np.float64) for name, a in operands.items()}
     assert errors_in_bounds(expected, rung.op, wide, layer.channels, zero_mean=True).max() <= 1

@@ -13,9 +13,11 @@ if numba_simulator_is_on(os.environ):
         commit_copies,
         copy_async_4,
         copy_async_16,
+        load2,
         load4,
         mma_tf32,
         round_to_tf32,
+        store2,
         store4,
         wait_for_copies,
         warp_sum,
@@ -24,15 +26,17 @@ else:
     from scc_numba.kernels.primitives.async_copy import commit_copies, copy_async_4, copy_async_16, wait_for_copies
     from scc_numba.kernels.primitives.tensor_core import mma_tf32, round_to_tf32
     from scc_numba.kernels.primitives.warp import warp_sum
-    from scc_numba.kernels.primitives.wide import load4, store4
+    from scc_numba.kernels.primitives.wide import load2, load4, store2, store4
 
 __all__ = [
     "commit_copies",
     "copy_async_4",
     "copy_async_16",
+    "load2",
     "load4",
     "mma_tf32",
     "round_to_tf32",
+    "store2",
     "store4",
     "wait_for_copies",
     "warp_sum",

@@ -10,11 +10,24 @@ import numpy as np
 WARP = 32
 
 
+def load2(array: Any, i: int) -> tuple[Any, Any]:
+    """Elements i and i + 1."""
+    if int(i) % 2:
+        raise ValueError(f"index {i} of a 64-bit access is no multiple of 2")
+    return array[int(i)], array[int(i) + 1]
+
+
 def load4(array: Any, i: int) -> tuple[Any, Any, Any, Any]:
     """Elements i to i + 3."""
     _aligned(i)
     i = int(i)
     return array[i], array[i + 1], array[i + 2], array[i + 3]
+
+
+def store2(array: Any, i: int, a: float, b: float) -> None:
+    """Write elements i and i + 1."""
+    load2(array, i)  # checks i
+    array[int(i)], array[int(i) + 1] = a, b
 
 
 def store4(array: Any, i: int, a: float, b: float, c: float, d: float) -> None:

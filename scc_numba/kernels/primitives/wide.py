@@ -16,33 +16,51 @@ from numba.cuda.extending import intrinsic
 
 from scc_numba.kernels.primitives.llvm import FLOAT, WORD, address
 
-FOUR = ir.VectorType(FLOAT, 4)
-ALIGNED = 16  # bytes
+TWO, FOUR = ir.VectorType(FLOAT, 2), ir.VectorType(FLOAT, 4)
+BYTES = 4  # of an element
+
+
+def _load(array: Any, i: Any, kind: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = address(context, builder, array, args[0], i, args[1])
+        loaded = builder.load(builder.bitcast(pointer, kind.as_pointer()), align=BYTES * kind.count)
+        parts = [builder.extract_element(loaded, ir.Constant(WORD, n)) for n in range(kind.count)]
+        return context.make_tuple(builder, signature.return_type, parts)
+
+    return types.UniTuple(types.float32, kind.count)(array, i), generate
+
+
+def _store(array: Any, i: Any, kind: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = address(context, builder, array, args[0], i, args[1])
+        packed = ir.Constant(kind, ir.Undefined)
+        for n, value in enumerate(args[2:]):
+            packed = builder.insert_element(packed, value, ir.Constant(WORD, n))
+        builder.store(packed, builder.bitcast(pointer, kind.as_pointer()), align=BYTES * kind.count)
+        return context.get_dummy_value()
+
+    return types.void(array, i, *[types.float32] * kind.count), generate
+
+
+@intrinsic
+def load2(typing: Any, array: Any, i: Any) -> Any:
+    """`load2(array, i)`: elements i and i + 1 as a tuple, by 64 bits at once; i % 2 == 0."""
+    return _load(array, i, TWO)
 
 
 @intrinsic
 def load4(typing: Any, array: Any, i: Any) -> Any:
     """`load4(array, i)`: elements i to i + 3 as a tuple. array: float32, shared or a flat pointer; i % 4 == 0."""
+    return _load(array, i, FOUR)
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = address(context, builder, array, args[0], i, args[1])
-        loaded = builder.load(builder.bitcast(pointer, FOUR.as_pointer()), align=ALIGNED)
-        parts = [builder.extract_element(loaded, ir.Constant(WORD, n)) for n in range(4)]
-        return context.make_tuple(builder, signature.return_type, parts)
 
-    return types.UniTuple(types.float32, 4)(array, i), generate
+@intrinsic
+def store2(typing: Any, array: Any, i: Any, a: Any, b: Any) -> Any:
+    """`store2(array, i, a, b)`: write elements i and i + 1; i % 2 == 0."""
+    return _store(array, i, TWO)
 
 
 @intrinsic
 def store4(typing: Any, array: Any, i: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """`store4(array, i, a, b, c, d)`: write elements i to i + 3. As for `load4`, i % 4 == 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = address(context, builder, array, args[0], i, args[1])
-        packed = ir.Constant(FOUR, ir.Undefined)
-        for n in range(4):
-            packed = builder.insert_element(packed, args[2 + n], ir.Constant(WORD, n))
-        builder.store(packed, builder.bitcast(pointer, FOUR.as_pointer()), align=ALIGNED)
-        return context.get_dummy_value()
-
-    return types.void(array, i, *[types.float32] * 4), generate
+    """`store4(array, i, a, b, c, d)`: write elements i to i + 3; i % 4 == 0."""
+    return _store(array, i, FOUR)
