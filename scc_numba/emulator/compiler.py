@@ -148,8 +148,8 @@ def _lines_only() -> Iterator[None]:
 
     def without_variables(ir: Any, **options: Any) -> Any:
         texts = [ir] if isinstance(ir, (str, bytes)) else ir
-        texts = [text.decode() if isinstance(text, bytes) else text for text in texts]
-        return original([_VARIABLES.sub("", text) for text in texts], **options)
+        plain = [text.decode() if isinstance(text, bytes) else text for text in texts]
+        return original([_VARIABLES.sub("", text) for text in plain], **options)
 
     nvvm.compile_ir = without_variables  # type: ignore[attr-defined]
     try:
