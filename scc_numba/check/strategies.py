@@ -15,6 +15,7 @@ from scc_numba.kernels import Layer
 # Around the widths of warps and blocks, and the odd sizes of real images (7×7 = 49).
 PIXELS = (1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 49, 64, 65, 127, 128, 129, 257)
 MOST_OUTPUTS = 1500  # N·K·P of a drawn layer: many small layers find more than few large ones
+MOST_TILED_OUTPUTS = 12_000  # of one whose sizes fill tiles, which a small one never does
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,22 @@ def sliding_channels(draw: st.DrawFn, max_groups: int = 5, max_group_width: int 
 
 
 @st.composite
+def tiled_channels(draw: st.DrawFn) -> SlidingChannels:
+    """Windows that fill tiles: G and S multiples of 8 or 16, classes of a whole tile or next to it.
+
+    Fast paths that a kernel takes only there (no wrap inside a tile, no tail, one class) are otherwise never tried.
+    """
+    groups = draw(st.integers(1, 3))
+    group_width = draw(st.sampled_from((16, 32, 48, 16, 24, 20)))
+    step = draw(st.sampled_from([s for s in (16, 16, 32, 8, group_width // 2, group_width, 5) if s <= group_width]))
+    in_channels = groups * group_width
+    cycle = in_channels // math.gcd(step, in_channels)
+    filters = draw(st.sampled_from((16, 16, 32, 64, 1, 2, 17)))  # of a class
+    more = draw(st.sampled_from((0, 0, 0, 0, 1)))
+    return SlidingChannels.from_step(in_channels, min(cycle * filters + more, 128), groups, step=step)
+
+
+@st.composite
 def images(draw: st.DrawFn, most_pixels: int) -> tuple[int, ...]:
     """The dims of an image: up to three, with at most `most_pixels` pixels, and now and then with none."""
     pixels = draw(st.sampled_from([p for p in PIXELS if p <= most_pixels]))
@@ -69,11 +86,16 @@ def images(draw: st.DrawFn, most_pixels: int) -> tuple[int, ...]:
 
 @st.composite
 def cases(draw: st.DrawFn, dtypes: Sequence[str] = ("float32", "float64")) -> Case:
-    """Cases of at most `MOST_OUTPUTS` outputs: groups and G first, then K, the batch, the image."""
-    channels = draw(sliding_channels())
+    """Cases of at most `MOST_OUTPUTS` outputs: groups and G first, then K, the batch, the image.
+
+    One in four has sizes that fill tiles, and up to `MOST_TILED_OUTPUTS` outputs.
+    """
+    tiled = draw(st.integers(0, 3)) == 3
+    channels = draw(tiled_channels() if tiled else sliding_channels())
+    most = MOST_TILED_OUTPUTS if tiled else MOST_OUTPUTS
     batch = draw(st.sampled_from((1, 1, 1, 2, 2, 3, 5, 0)))
     largest = max(channels.in_channels, channels.out_channels) * max(batch, 1)
-    spatial = draw(images(most_pixels=max(1, MOST_OUTPUTS // largest)))
+    spatial = draw(images(most_pixels=max(1, most // largest)))
     layer = Layer(channels, batch, math.prod(spatial), np.dtype(draw(st.sampled_from(list(dtypes)))))
     return Case(
         layer,

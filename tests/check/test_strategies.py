@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from scc_numba.check.strategies import MOST_OUTPUTS, cases
+from scc_numba.check.strategies import MOST_OUTPUTS, MOST_TILED_OUTPUTS, cases
 
 DRAWN = 1000
 
@@ -63,6 +63,12 @@ def features(case):
         "one": len(case.spatial) == 1,
         "two": len(case.spatial) == 2,
         "three": len(case.spatial) == 3,
+        "G a multiple of 16": G % 16 == 0,
+        "G a multiple of 4, not of 16": G % 4 == 0 and G % 16 != 0,
+        "S a multiple of 16": channels.step % 16 == 0,
+        "classes of a multiple of 16": K % (16 * channels.cycle) == 0,
+        "all of these, and P a multiple of 32": K % (16 * channels.cycle) == G % 16 == P % 32 == 0 < P,
+        "K > 64": K > 64,
         "bias": case.bias,
         "no bias": not case.bias,
         "float32": layer.dtype == np.float32,
@@ -85,7 +91,8 @@ def test_off_tile_is_drawn_as_often_as_round(drawn):
 def test_cases_are_consistent_and_small(drawn):
     for case in drawn:
         assert int(np.prod(case.spatial)) == case.layer.pixels
-        assert max(np.prod(case.layer.output_shape), np.prod(case.layer.input_shape)) <= MOST_OUTPUTS
+        most = MOST_OUTPUTS if case.layer.channels.group_width <= 9 else MOST_TILED_OUTPUTS
+        assert max(np.prod(case.layer.output_shape), np.prod(case.layer.input_shape)) <= most
 
 
 def test_layers_differ(drawn):
