@@ -69,11 +69,11 @@ class SassFacts:
         threads: of a block.
         occupancy: warps on a multiprocessor.
         instructions: all of the kernel's, without the filling behind them.
-        k_loop: the inner k loop: of the innermost loops with multiply-adds, the one with the most; None where no
-            loop has any.
+        k_loop: the inner k loop: of the innermost loops with multiply-adds, the one that has the most; None where
+            no loop has any. Loops without them, which copy, may lie inside it: then the k loop was unrolled.
         k_tile_loop: the k-tile loop: the smallest loop around the inner k loop that fills shared memory or
             waits at a barrier; the inner k loop itself where none does, or where it does so itself, unrolled.
-        k_loops: how many innermost loops have multiply-adds. Compilers make several of one in the source: the
+        k_loops: how many such innermost loops there are. Compilers make several of one in the source: the
             unrolled one and its remainder, one for a divisor of zero.
         k_loops_alike: how many of them have as many as the inner k loop. Of those it is the longest, so that no
             figure flatters.
@@ -164,8 +164,8 @@ def read_facts(
 
 def _k_loops(loops: tuple[Loop, ...]) -> tuple[Loop | None, Loop | None, list[int]]:
     """The inner k loop, the k-tile loop, and the multiply-adds of all candidates for the first, the most first."""
-    multiplying = [loop for loop in loops if products(loop.instructions)]
-    innermost = [loop for loop in multiplying if not any(other in loop for other in multiplying)]
+    adding = [loop for loop in loops if products(loop.instructions)]
+    innermost = [loop for loop in adding if not any(other in loop for other in adding)]
     if not innermost:
         return None, None, []
     ranked = sorted(innermost, key=lambda loop: (products(loop.instructions), len(loop.instructions)), reverse=True)
@@ -189,5 +189,6 @@ def _compile(launch: Launch, op: Op, layer: Layer, target: str) -> str:
         raise
     said = re.search(r"^\.target\s+(\w+)", ptx, re.MULTILINE)
     if said is None or said[1] != target:
-        raise ValueError(f"target={target!r}: the compiler here built for {said and said[1]} instead")
+        instead = said[1] if said else "nothing it names"
+        raise ValueError(f"target={target!r}: the compiler here cannot build for it, but built for {instead}")
     return ptx

@@ -6,9 +6,10 @@ from numba import cuda, types
 from scc_reference import SlidingChannels
 
 from scc_numba.device import jit
+from scc_numba.emulator import targets
 from scc_numba.kernels import Launch, Layer, find_rung
 from scc_numba.measure.evidence import SASS_LAYER
-from scc_numba.measure.sass import NoTools, ToolFailed, facts, missing, rung_facts, tools
+from scc_numba.measure.sass import NoTools, ToolFailed, facts, missing, occupancy, rung_facts, tools
 from scc_numba.measure.sass.assemble import assemble
 from scc_numba.measure.sass.show import loop_rows
 
@@ -87,12 +88,12 @@ def test_targets_that_cannot_be_had():
         rung_facts(find_rung("f0"), Layer(LAYER.channels, 1, 4, np.dtype(np.float16)))
 
 
-def test_a_target_that_the_compiler_does_not_build(monkeypatch):
-    from scc_numba.measure.sass import occupancy
-
-    monkeypatch.setitem(occupancy.LIMITS, "sm_70", occupancy.LIMITS["sm_75"])
-    with pytest.raises(ValueError, match=r"target='sm_70': the compiler here cannot build for it"):
-        facts(find_rung("f0").build(LAYER), "forward", LAYER, "sm_70")
+@pytest.mark.parametrize("target", ["sm_70", "sm_91"])  # the compiler refuses one, and builds sm_90 for the other
+def test_a_target_that_the_compiler_does_not_build(target, monkeypatch):
+    monkeypatch.setitem(occupancy.LIMITS, target, occupancy.LIMITS["sm_75"])
+    monkeypatch.setitem(targets.TARGETS, target, targets.Target(target))
+    with pytest.raises(ValueError, match=f"target='{target}': the compiler here cannot build for it"):
+        facts(find_rung("f0").build(LAYER), "forward", LAYER, target)
 
 
 def test_too_much_shared_memory_is_said():

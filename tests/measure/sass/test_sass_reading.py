@@ -119,6 +119,25 @@ def test_an_unrolled_k_loop_is_the_k_tile_loop():
     assert found.k_loop.wide_shared_loads == 1
 
 
+def test_an_unrolled_k_loop_may_hold_a_loop_that_copies():
+    text = listing_text(
+        ".L_x_0:",
+        "MOV R2, R3",
+        ".L_x_1:",
+        "STS [R2], R3",
+        "@P0 BRA `(.L_x_1)",
+        "BAR.SYNC 0x0",
+        "FFMA R0, R1, R2, R0",
+        "@P1 BRA `(.L_x_0)",
+        "EXIT",
+    )
+    found = read_facts(text, NOTHING_SPILLED, "sm_90", 128)
+    assert found.k_loop == found.k_tile_loop
+    assert len(found.k_loop.instructions) == 6
+    assert found.k_loop.loops_inside == 1
+    assert found.k_loops == 1
+
+
 def test_the_loop_with_the_most_multiply_adds_is_the_k_loop_and_of_equals_the_longest():
     def loop(number, *body):
         return [f".L_x_{number}:", *body, f"@P0 BRA `(.L_x_{number})"]
