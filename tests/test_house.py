@@ -9,8 +9,8 @@ import scc_numba
 
 ROOT = Path(scc_numba.__file__).parents[1]
 # From the top down: each room imports only from rooms below it.
-ROOMS = ("cli", "measure", "check", "kernels", "device", "emulator", "pictures")
-ALONE = ("emulator", "pictures")  # these import nothing of the rooms beside or above them
+ROOMS = ("cli", "measure", "check", "kernels", "device", "model", "emulator", "pictures")
+ALONE = ("emulator", "model", "pictures")  # these import nothing of the rooms beside or above them
 
 
 def imports_of(path):

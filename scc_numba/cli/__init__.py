@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from scc_numba.cli import check, doctor, ladder, profile, run, sass
+from scc_numba.cli import check, doctor, ladder, model, profile, run, sass
 
 app = typer.Typer(
     name="scc-numba",
@@ -19,4 +19,5 @@ app.command("check", epilog=check.EPILOG)(check.check_command)
 app.command("profile", epilog=profile.EPILOG)(profile.profile_command)
 app.command("run", epilog=run.EPILOG, context_settings=run.CONTEXT)(run.run_command)
 app.command("sass", epilog=sass.EPILOG)(sass.sass_command)
+app.command("model", epilog=model.EPILOG)(model.model_command)
 app.command("doctor")(doctor.doctor_command)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scc_reference import SlidingChannels
 
-from scc_numba.kernels import OPS, Op, Rung, Tile
+from scc_numba.kernels import OPS, Op, Rung, Tile, find_rung, ladder
 from scc_numba.kernels.rung import closest
 
 DEFAULT_LAYER = "4,64,64,32,32,4,0.5"
@@ -85,6 +85,22 @@ def parse_dtype(name: str) -> np.dtype[Any]:
     if name not in ("float32", "float64"):
         raise ValueError(f"dtype={name!r} is not one of float32, float64")
     return np.dtype(name)
+
+
+def parse_rungs(names: list[str] | None, ops: list[str] | None) -> list[Rung]:
+    """The rungs of these names, or all, of these operations, or all; ladder by ladder.
+
+    Raises:
+        ValueError: there is no such rung or operation, or a rung is not of the operations.
+    """
+    chosen = [parse_op(name) for name in dict.fromkeys(ops)] if ops else list(OPS)
+    if not names:
+        return [rung for op in OPS if op in chosen for rung in ladder(op)]
+    rungs = [find_rung(name) for name in dict.fromkeys(names)]
+    for rung in rungs:
+        if rung.op not in chosen:
+            raise ValueError(f"rung={rung.name!r} computes {rung.op}, which --op leaves out")
+    return rungs
 
 
 def parse_tile(text: str | None) -> Tile | None:

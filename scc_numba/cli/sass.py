@@ -10,9 +10,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from scc_numba.cli.arguments import parse_dtype, parse_layer, parse_op, parse_tile
+from scc_numba.cli.arguments import parse_dtype, parse_layer, parse_rungs, parse_tile
 from scc_numba.cli.frame import for_people, out, progress_bar, stop_if_interrupted
-from scc_numba.kernels import OPS, Layer, Rung, Tile, find_rung, ladder
+from scc_numba.kernels import OPS, Layer, Rung, Tile
 from scc_numba.measure.files import writable_folder, write_whole
 from scc_numba.measure.ladder_page import TITLES
 from scc_numba.measure.ptx import TARGETS
@@ -76,7 +76,7 @@ def sass_command(
     to_file: Annotated[Path | None, typer.Option("--csv", help="Write all figures as a long-format table.")] = None,
 ) -> None:
     """Compile rungs to machine code (SASS): registers, spills, occupancy, and what their loops are made of."""
-    rungs = _rungs(rung, op)
+    rungs = parse_rungs(rung, op)
     if tile is not None and len(rungs) != 1:
         raise ValueError(f"tile={tile!r} belongs to one rung; name it with --rung")
     if show and len(rungs) != 1:
@@ -116,17 +116,6 @@ def sass_command(
     if to_file is not None:
         write_whole(to_file, to_csv(found))
         out.print(f"written: {escape(str(to_file))}", highlight=False)
-
-
-def _rungs(names: list[str] | None, op: list[str] | None) -> list[Rung]:
-    ops = [parse_op(name) for name in dict.fromkeys(op)] if op else list(OPS)
-    if not names:
-        return [one for each in OPS if each in ops for one in ladder(each)]
-    rungs = [find_rung(name) for name in dict.fromkeys(names)]
-    for one in rungs:
-        if one.op not in ops:
-            raise ValueError(f"rung={one.name!r} computes {one.op}, which --op leaves out")
-    return rungs
 
 
 def _examine(rung: Rung, layer: Layer, target: str, tile: Tile | None) -> Entry:
@@ -190,7 +179,10 @@ def _print_classes(rung: Rung, facts: SassFacts) -> None:
     for name, loop in present:
         table.add_row(name, f"{loop.per_product:.2f}", *(_per_product(loop, kind) for kind in shown))
     alike = f", {facts.k_loops_alike} of them of this size" if facts.k_loops_alike > 1 else ""
-    out.print(f"\n[bold]{rung.name} {facts.target}[/], {facts.k_loops} k loop{'s' if facts.k_loops > 1 else ''}{alike}", highlight=False)
+    out.print(
+        f"\n[bold]{rung.name} {facts.target}[/], {facts.k_loops} k loop{'s' if facts.k_loops > 1 else ''}{alike}",
+        highlight=False,
+    )
     out.print(table)
 
 

@@ -188,6 +188,17 @@ class Report:
         return dict(sorted(out.items(), key=lambda p: -p[1]))
 
     @cached_property
+    def opcodes(self) -> dict[str, int]:
+        """PTX instructions issued per warp by opcode, "fma.rn.f32", the most frequent first."""
+        m = self._machine
+        out: dict[str, int] = {}
+        for n, b in zip(m.block_warps, m.program.blocks, strict=True):
+            for i in b.instructions:
+                if n:
+                    out[i.opcode] = out.get(i.opcode, 0) + n
+        return dict(sorted(out.items(), key=lambda p: -p[1]))
+
+    @cached_property
     def flops(self) -> int:
         """Floating-point operations; a fused multiply-add is two."""
         m = self._machine

@@ -25,6 +25,13 @@ def svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file's content."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", bbox_inches="tight", dpi=160)
+    return stream.getvalue()
+
+
 def png_data_url(figure: Figure) -> str:
     """The figure as a data: URL with a PNG, for pictures that are photographs rather than lines."""
     stream = io.BytesIO()
