@@ -49,6 +49,7 @@ FILL = $(BIN)/python -m scc_numba.measure.readme README.md
 readme: $(VENV)/test ## run the commands, and put their output and the figures into README.md
 	@mkdir -p build tutorials/images
 	@$(BIN)/python -m scc_numba.pictures.windows tutorials/images/sliding_windows.svg
+	@$(BIN)/scc-numba model --plot tutorials/images/roofline.svg > build/model.txt
 	@COLUMNS=96 $(BIN)/scc-numba ladder --report build/readme > build/ladder.txt
 	@$(BIN)/$(CHECK) > build/check.txt || test $$? = 1
 	@$(FILL) "ladder table=build/readme/ladder.csv" "make ladder=build/ladder.txt" "$(CHECK)=build/check.txt"

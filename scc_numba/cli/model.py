@@ -36,11 +36,11 @@ Examples:
 `scc-numba model --plot roofline.svg` – also draws the roofline, with every rung in its place
 """
 LEGEND = (
-    "µs that each resource needs at least, were it busy all the time. DRAM: every sector touched, once; L2: loads each "
-    "once, stores and atomics all; L1: 128-byte passes of global memory; shared: passes of shared memory; issue: SASS "
-    "instructions of the loops around the multiply-adds; pipes: FMA pipes and tensor cores; atomics: the longest queue "
-    "at one address. bound: the largest, with who binds; TFLOP/s: of the operation, at most; waves: blocks over those "
-    "that run at once (tail: work of the busiest multiprocessor over that of the average one)."
+    "µs that each resource needs at least, were it busy all the time. DRAM: every sector touched, once; L2: loads "
+    "each once, stores and atomics all; L1: 128-byte passes of global memory; shared: passes of shared memory; "
+    "issue: SASS instructions of the loops around the multiply-adds; pipes: FMA pipes and tensor cores; atomics: "
+    "the longest queue at one address. bound: the largest, and by what; TFLOP/s: of the operation, at most; waves: "
+    "blocks over those that run at once; tail: work of the busiest multiprocessor over the average one's."
 )
 COLUMNS = {
     "DRAM": ("DRAM",),
@@ -125,8 +125,8 @@ def _print_head(layer: Layer, gpu: Gpu, entries: list[Entry]) -> None:
     out.print("[bold]a model[/]: bounds from data sheets and counts; nothing here was measured", highlight=False)
     out.print(f"[bold]layer[/] {layer}", highlight=False)
     out.print(
-        f"[bold]GPU[/]   {gpu.name}, {gpu.target}: {gpu.multiprocessors} multiprocessors at {gpu.clock / 1e9:.2f} GHz, "
-        f"DRAM {gpu.dram_bandwidth / 1e9:,.0f} GB/s, float32 {gpu.fp32_flops / 1e12:.1f} TFLOP/s",
+        f"[bold]GPU[/]   {gpu.name}, {gpu.target}: {gpu.multiprocessors} multiprocessors at {gpu.clock / 1e9:.2f} "
+        f"GHz, DRAM {gpu.dram_bandwidth / 1e9:,.0f} GB/s, float32 {gpu.fp32_flops / 1e12:.1f} TFLOP/s",
         highlight=False,
     )
     out.print(f"[bold]L2[/]    {gpu.l2_bandwidth / 1e9:,.0f} GB/s, {gpu.l2_source}", highlight=False)

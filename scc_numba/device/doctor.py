@@ -11,6 +11,9 @@ from scc_numba.device.backend import backend
 from scc_numba.device.choice import NoBackend, choose, compiler_problem, driver, emulator_problem
 
 
+SASS = "only to read machine code (scc-numba sass): pip install 'scc_numba[sass]'"
+
+
 @dataclass(frozen=True)
 class Fact:
     """One line of the doctor's report.
@@ -38,6 +41,8 @@ def examine() -> list[Fact]:
         Fact("CUDA driver", found.version or "none", "" if found.version else _driver_advice()),
         Fact("GPU", ", ".join(found.gpus) or "none", found.problem or ""),
         Fact("emulator", *_absent(emulator_problem(), "ready")),
+        _package("nvidia-cuda-nvcc", SASS),
+        _package("nvidia-cuda-nvdisasm", SASS),
         _package("torch", "only for the tests and the PyTorch layer: pip install torch"),
     ]
     try:

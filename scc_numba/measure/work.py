@@ -1,9 +1,10 @@
 """What a rung's launch does on a layer, for the model: counted by the emulator, and read off the machine code.
 
-The emulator would take minutes for a large batch, so that is not counted whole. Kernels treat images alike, and every
-tile's pixels divide 256: so a count lies on a straight line over the batch, if the batches have as many pixels modulo
-256 as the layer's. Two small ones are counted, and extended to the layer's. The law is broken by a kernel that chooses
-its grid by the size of the batch (split-K); `tests/measure/test_work.py` holds every rung to it.
+The emulator would take minutes for a large batch, so that is not counted whole. Kernels treat images alike, and
+every tile's pixels divide 256: so a count lies on a straight line over the batch, as long as the batches have as
+many pixels modulo 256 as the layer's. Two small ones are counted, and extended to the layer's. A kernel that
+chooses its grid by the size of the batch (split-K) breaks the law; `tests/measure/test_work.py` holds every rung
+to it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from scc_numba.pictures.figure import ACCENT, INK, MUTED, WARM
 
-GAP = 0.085  # between two labels, as a share of the height
+GAP = 0.045  # between two labels, as a share of the height
 
 
 @dataclass(frozen=True)
@@ -84,26 +84,41 @@ def _draw_roofs(
             axes.text(left * 1.15, roof.flops * 1.12, roof.name, fontsize=7.5, color=MUTED)
     if label:
         at = left * 1.6
-        axes.text(at, at * bandwidth * 1.5, "DRAM", fontsize=7.5, color=MUTED)
+        axes.text(at, at * bandwidth / 2, "DRAM", fontsize=7.5, color=MUTED)
 
 
 def _draw_points(axes: Axes, points: Sequence[Point], bottom: float, top: float) -> None:
-    # Kernels of one operation move about the same bytes, so they stand one above the other: labels are pushed apart.
     height = math.log(top / bottom)
-    places: list[float] = []
-    for point in sorted(points, key=lambda point: point.flops):
-        wanted = math.log(point.flops / bottom) / height
-        places.append(max(wanted, places[-1] + GAP) if places else wanted)
-    shift = max(0.0, (places[-1] if places else 0.0) - 0.97)
-    for point, place in zip(sorted(points, key=lambda point: point.flops), places, strict=True):
+    ordered = sorted(points, key=lambda point: point.flops)
+    wanted = [math.log(point.flops / bottom) / height for point in ordered]
+    for point, place in zip(ordered, spread(wanted, GAP), strict=True):
         axes.plot(point.intensity, point.flops, "o", color=ACCENT, markersize=4.5, zorder=3)
-        at = (point.intensity * 1.9, bottom * math.exp((place - shift) * height))
         axes.annotate(
             f"{point.name}  {point.note}",
             (point.intensity, point.flops),
-            at,
+            (point.intensity * 1.9, bottom * math.exp(place * height)),
             fontsize=8,
             color=INK,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": WARM, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={"arrowstyle": "-", "color": WARM, "linewidth": 0.6, "shrinkB": 2, "relpos": (0, 0.5)},
         )
+
+
+def spread(wanted: list[float], gap: float) -> list[float]:
+    """Places in the order of `wanted`, at least a gap apart, and as near to it as that allows.
+
+    Kernels of one operation move about the same bytes, so they stand one above the other: their labels would
+    overlap. Those that are too close become a group, centred on what they wanted.
+    """
+    groups: list[list[float]] = []  # sum of what its members want less their place in the group, and how many
+    for place in wanted:
+        groups.append([place, 1])
+        while len(groups) > 1 and _first(groups[-1]) < _first(groups[-2]) + gap * groups[-2][1]:
+            total, number = groups.pop()
+            groups[-1][0] += total - gap * groups[-1][1] * number
+            groups[-1][1] += number
+    return [_first(group) + gap * i for group in groups for i in range(int(group[1]))]
+
+
+def _first(group: list[float]) -> float:
+    return group[0] / group[1]
