@@ -178,11 +178,8 @@ def _print_classes(rung: Rung, facts: SassFacts) -> None:
         table.add_column(name, justify="right")
     for name, loop in present:
         table.add_row(name, f"{loop.per_product:.2f}", *(_per_product(loop, kind) for kind in shown))
-    alike = f", {facts.k_loops_alike} of them of this size" if facts.k_loops_alike > 1 else ""
-    out.print(
-        f"\n[bold]{rung.name} {facts.target}[/], {facts.k_loops} k loop{'s' if facts.k_loops > 1 else ''}{alike}",
-        highlight=False,
-    )
+    sizes = ", ".join(f"{fma} in {size:,}" for fma, size in facts.k_loop_sizes) or "none"
+    out.print(f"\n[bold]{rung.name} {facts.target}[/], k loops: {sizes} instructions", highlight=False)
     out.print(table)
 
 

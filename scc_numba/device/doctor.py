@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from scc_numba.device.backend import backend
 from scc_numba.device.choice import NoBackend, choose, compiler_problem, driver, emulator_problem
 
-
 SASS = "only to read machine code (scc-numba sass): pip install 'scc_numba[sass]'"
 
 

@@ -73,10 +73,9 @@ class SassFacts:
             no loop has any. Loops without them, which copy, may lie inside it: then the k loop was unrolled.
         k_tile_loop: the k-tile loop: the smallest loop around the inner k loop that fills shared memory or
             waits at a barrier; the inner k loop itself where none does, or where it does so itself, unrolled.
-        k_loops: how many such innermost loops there are. Compilers make several of one in the source: the
-            unrolled one and its remainder, one for a divisor of zero.
-        k_loops_alike: how many of them have as many as the inner k loop. Of those it is the longest, so that no
-            figure flatters.
+        k_loop_sizes: multiply-adds and instructions of all such innermost loops, the inner k loop's first.
+            Compilers make several of one in the source: the unrolled one and its remainder, one for a divisor of
+            zero. Of those with equally many multiply-adds the longest is taken, so that no figure flatters.
         listing: the text, for showing it.
     """
 
@@ -88,8 +87,7 @@ class SassFacts:
     instructions: int
     k_loop: LoopFacts | None
     k_tile_loop: LoopFacts | None
-    k_loops: int
-    k_loops_alike: int
+    k_loop_sizes: tuple[tuple[int, int], ...]
     listing: Listing
 
     @property
@@ -146,7 +144,7 @@ def read_facts(
     listing = read_listing(text)
     loops = find_loops(listing)
     shared = resources.shared_bytes + dynamic_shared_bytes
-    k_loop, k_tile_loop, ranked = _k_loops(loops)
+    k_loop, k_tile_loop, sizes = _k_loops(loops)
     return SassFacts(
         target=target,
         resources=resources,
@@ -156,23 +154,26 @@ def read_facts(
         instructions=len(reachable(listing)),
         k_loop=_loop_facts(k_loop) if k_loop else None,
         k_tile_loop=_loop_facts(k_tile_loop) if k_tile_loop else None,
-        k_loops=len(ranked),
-        k_loops_alike=ranked.count(ranked[0]) if ranked else 0,
+        k_loop_sizes=sizes,
         listing=listing,
     )
 
 
-def _k_loops(loops: tuple[Loop, ...]) -> tuple[Loop | None, Loop | None, list[int]]:
-    """The inner k loop, the k-tile loop, and the multiply-adds of all candidates for the first, the most first."""
+def _k_loops(loops: tuple[Loop, ...]) -> tuple[Loop | None, Loop | None, tuple[tuple[int, int], ...]]:
+    """The inner k loop, the k-tile loop, and the sizes of all candidates for the first."""
     adding = [loop for loop in loops if products(loop.instructions)]
     innermost = [loop for loop in adding if not any(other in loop for other in adding)]
     if not innermost:
-        return None, None, []
-    ranked = sorted(innermost, key=lambda loop: (products(loop.instructions), len(loop.instructions)), reverse=True)
+        return None, None, ()
+    ranked = sorted(innermost, key=_size, reverse=True)
     k_loop = ranked[0]
     around = sorted((loop for loop in loops if k_loop in loop), key=lambda loop: len(loop.instructions))
     tile_loop = next((x for x in [k_loop, *around] if any(map(copies_or_waits, x.instructions))), k_loop)
-    return k_loop, tile_loop, [products(loop.instructions) for loop in ranked]
+    return k_loop, tile_loop, tuple(map(_size, ranked))
+
+
+def _size(loop: Loop) -> tuple[int, int]:
+    return products(loop.instructions), len(loop.instructions)
 
 
 def _loop_facts(loop: Loop) -> LoopFacts:

@@ -121,7 +121,7 @@ def _rows(facts: SassFacts) -> Iterator[dict[str, Any]]:
     for limit in fits.limits:
         yield row("kernel", f"warps limited by {limit}", "1", fits.warps)
     yield row("kernel", "instructions", "1", facts.instructions)
-    yield row("kernel", "k loops", "1", facts.k_loops)
+    yield row("kernel", "k loops", "1", len(facts.k_loop_sizes))
     for scope, loop in (("inner k loop", facts.k_loop), ("k-tile loop", facts.k_tile_loop)):
         if loop is not None:
             yield from _loop_rows(scope, loop, row)

@@ -55,7 +55,7 @@ def test_the_naive_rungs(target):
     # Two 64-bit divisions less per multiply-add; the rest is the index arithmetic of arrays.
     assert 70 < naive.k_loop.per_product < 95
     assert 40 < three_d.k_loop.per_product < 50
-    assert naive.k_loops == 4  # unrolled and remainder, each once more for a divisor of zero
+    assert len(naive.k_loop_sizes) == 4  # unrolled and remainder, each once more for a divisor of zero
 
 
 def test_reductions_have_a_loop_around_the_k_loop():

@@ -135,7 +135,7 @@ def test_an_unrolled_k_loop_may_hold_a_loop_that_copies():
     assert found.k_loop == found.k_tile_loop
     assert len(found.k_loop.instructions) == 6
     assert found.k_loop.loops_inside == 1
-    assert found.k_loops == 1
+    assert found.k_loop_sizes == ((1, 6),)
 
 
 def test_the_loop_with_the_most_multiply_adds_is_the_k_loop_and_of_equals_the_longest():
@@ -152,7 +152,7 @@ def test_the_loop_with_the_most_multiply_adds_is_the_k_loop_and_of_equals_the_lo
     )
     found = read_facts(text, NOTHING_SPILLED, "sm_90", 128)
     assert len(found.k_loop.instructions) == 4
-    assert (found.k_loops, found.k_loops_alike) == (3, 2)
+    assert found.k_loop_sizes == ((2, 4), (2, 3), (1, 2))
 
 
 def test_barriers_of_a_loop_far_around_do_not_make_it_smaller():
