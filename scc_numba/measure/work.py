@@ -98,7 +98,8 @@ def _count(rung: Rung, layer: Layer, target: str, tile: Tile) -> Counter[str]:
 
 def _of_report(report: Report) -> Counter[str]:
     load, store, atomics = report.global_load, report.global_store, report.atomics
-    loaded = sum(array.unique_load_sectors for array in report.arrays.values())
+    # An array that atomics alone touch counts as read, too; its sectors pass L2 with the atomics.
+    loaded = sum(array.unique_load_sectors for array in report.arrays.values() if array.load.requests)
     opcodes, classes = report.opcodes, report.instruction_classes
     counts = Counter(
         {

@@ -100,6 +100,7 @@ def _draw_points(axes: Axes, points: Sequence[Point], bottom: float, top: float)
             fontsize=8,
             color=INK,
             va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
             arrowprops={"arrowstyle": "-", "color": WARM, "linewidth": 0.6, "shrinkB": 2, "relpos": (0, 0.5)},
         )
 

@@ -55,9 +55,12 @@ def test_atomics_pass_l2_and_queue_up():
     layer = Layer(SlidingChannels(16, 16, 2, 0.5), 2, 256, FLOAT32)
     work = count_work(find_rung("w0"), layer).work
     assert work.longest_queue == 2 * 256  # each weight sums over all pixels
-    assert work.l2_bytes > 32 * 16 * 8 * 2 * 256 / 32  # a sector for each request
     plain = profile_rung(find_rung("w0"), layer)
-    assert work.dram_bytes == 32 * plain.unique_sectors + 4 * 16 * 8  # the launch that zeroes the result, too
+    result = 4 * 16 * 8  # bytes, which a launch of its own sets to zero
+    assert work.dram_bytes == 32 * plain.unique_sectors + result
+    read = 2 * 4 * 2 * 16 * 256  # grad_output and x
+    assert work.l2_bytes == read + 32 * plain.atomics.sectors + result
+    assert plain.atomics.sectors == 16 * 8 * 2 * 256 / 32  # a warp adds to one address
 
 
 @NEEDS_TOOLS

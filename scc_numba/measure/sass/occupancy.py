@@ -95,11 +95,9 @@ def occupancy(target: str, threads: int, registers: int, shared_bytes: int) -> O
     warps = -(-threads // WARP)
     of_a_warp = _round_up(max(registers, 1) * WARP, REGISTER_UNIT)
     fitting = SUB_PARTITIONS * (REGISTERS // SUB_PARTITIONS // of_a_warp)
-    # A block's launch is checked as if its warps filled all sub-partitions evenly.
-    launches = of_a_warp * _round_up(warps, SUB_PARTITIONS) <= REGISTERS
     shared = _round_up(shared_bytes + limits.reserved_bytes, limits.shared_unit)
     by = {
-        "registers": fitting // warps if launches else 0,
+        "registers": fitting // warps,
         "shared memory": limits.shared_bytes // shared if shared else math.inf,
         "threads": limits.warps // warps,
         "blocks": limits.blocks,

@@ -171,11 +171,19 @@ def test_barriers_of_a_loop_far_around_do_not_make_it_smaller():
 
 
 @pytest.mark.parametrize(
-    "branch", ["@P0 BRA `(.L_x_0)", "BRA P6, `(.L_x_0)", "@!UP0 BRA.U `(.L_x_0)", "BRA.U UP0, `(.L_x_0)"]
+    ("branch", "both"),
+    [
+        ("@P0 BRA `(.L_x_1)", True),
+        ("BRA P6, `(.L_x_1)", True),
+        ("@!UP0 BRA.U `(.L_x_1)", True),
+        ("BRA.U UP0, `(.L_x_1)", True),
+        ("BRA `(.L_x_1)", False),
+    ],
 )
-def test_conditional_branches_fall_through(branch):
-    (loop,) = find_loops(read_listing(listing_text(".L_x_0:", "FFMA R0, R1, R2, R0", branch, "EXIT")))
-    assert len(loop.instructions) == 2
+def test_conditional_branches_fall_through(branch, both):
+    text = listing_text(".L_x_0:", branch, "FFMA R0, R1, R2, R0", ".L_x_1:", "@P1 BRA `(.L_x_0)", "EXIT")
+    (loop,) = find_loops(read_listing(text))
+    assert ("FFMA" in {i.base for i in loop.instructions}) == both
 
 
 def test_calls_return():
