@@ -3,8 +3,8 @@
 The emulator would take minutes for a large batch, so that is not counted whole. Kernels treat images alike, and
 every tile's pixels divide 256: so a count lies on a straight line over the batch, as long as the batches have as
 many pixels modulo 256 as the layer's. Two small ones are counted, and extended to the layer's. A kernel that
-chooses its grid by the size of the batch (split-K) breaks the law; `tests/measure/test_work.py` holds every rung
-to it.
+chooses its grid otherwise (split-K: as many parts as fill a GPU) is counted whole; it is told by its number of
+blocks, which then does not lie on the line. `tests/measure/test_work.py` holds every rung to this.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def count_work(
         layer: with at least one image and pixel.
         target: "sm_90" and the like.
         tile: one that the rung offers for the layer.
-        whole: whether to emulate all of the layer; by default only where that takes no more than seconds.
+        whole: whether to emulate all of the layer; by default only where that takes no more than seconds, or where
+            there is no other way.
 
     Raises:
         ValueError: the layer is empty, or the tile is not one that the rung offers.
@@ -67,17 +68,24 @@ def count_work(
     tile = tile or rung.tiles(layer)[0]
     if whole is None:
         whole = layer.multiply_adds <= COUNTED_WHOLE
-    batches = (layer.batch,) if whole else _batches(layer)
+    batches = (layer.batch,) if whole else _batches(rung, layer, tile)
     counted = [_count(rung, dataclasses.replace(layer, batch=batch), target, tile) for batch in batches]
     counts = counted[0] if len(counted) == 1 else _extended(counted, batches, layer.batch)
     facts = None if missing() else rung_facts(rung, layer, target, tile)
     return Counted(_work(rung.build(layer, tile), layer, counts, facts), batches, facts)
 
 
-def _batches(layer: Layer) -> tuple[int, ...]:
+def _batches(rung: Rung, layer: Layer, tile: Tile) -> tuple[int, ...]:
     step = PERIOD // math.gcd(PERIOD, layer.pixels)  # images that make up whole periods
     first = layer.batch % step or step
-    return (first, first + step) if first + step < layer.batch else (layer.batch,)
+    if first + step >= layer.batch:
+        return (layer.batch,)
+    few, more, all_blocks = (
+        math.prod(rung.build(dataclasses.replace(layer, batch=batch), tile).grid)
+        for batch in (first, first + step, layer.batch)
+    )
+    on_the_line = all_blocks == few + (layer.batch - first) // step * (more - few)
+    return (first, first + step) if on_the_line else (layer.batch,)
 
 
 def _extended(counted: list[Counter[str]], batches: tuple[int, ...], batch: int) -> Counter[str]:
