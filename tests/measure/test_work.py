@@ -4,12 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
+from numba import cuda
 from scc_reference import SlidingChannels
 
-from scc_numba.kernels import OPS, Layer, find_rung, ladder
+from scc_numba.device import jit
+from scc_numba.kernels import OPS, Launch, Layer, find_rung, ladder
+from scc_numba.kernels.primitives import mma_tf32, round_to_tf32
 from scc_numba.measure.line_view import profile_rung
 from scc_numba.measure.sass import missing
 from scc_numba.measure.work import count_work, mma_flop, operand_type
+from scc_numba.model import find_gpu, speed_of_light
 
 NEEDS_TOOLS = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 FLOAT32 = np.dtype(np.float32)
@@ -95,6 +99,28 @@ def test_empty_and_unsupported_layers():
         count_work(find_rung("f0"), Layer(SlidingChannels(8, 8, 2, 0.5), 0, 4, FLOAT32))
     with pytest.raises(TypeError, match="float16"):
         count_work(find_rung("f0"), Layer(SlidingChannels(8, 8, 2, 0.5), 1, 4, np.dtype(np.float16)))
+
+
+@NEEDS_TOOLS
+def test_work_of_tensor_cores():
+    @jit(pointers=True)
+    def products(x, weight, bias, y, steps):
+        t = cuda.grid(1)
+        c = (x[t], x[t], x[t], x[t])
+        a, b = round_to_tf32(weight[0]), round_to_tf32(bias[0])
+        for _ in range(steps):
+            c = mma_tf32(c[0], c[1], c[2], c[3], a, a, a, a, b, b)
+        y[t] = c[0] + c[1] + c[2] + c[3]
+
+    launch = Launch(products, (2, 1, 1), (64, 1, 1), scalars=(40,))
+    rung = dataclasses.replace(find_rung("f0"), build=lambda layer, tile=None: launch)
+    counted = count_work(rung, Layer(SlidingChannels(16, 16, 2, 0.5), 2, 256, FLOAT32))
+    instructions = 4 * 40  # four warps
+    assert counted.work.tensor_flop == {"tf32": instructions * 2048}
+    assert counted.facts.k_loop.on_tensor_cores
+    assert counted.work.issue_slots == counted.facts.k_loop.per_product * instructions
+    seconds = {bound.resource: bound.seconds for bound in speed_of_light(counted.work, find_gpu("H200")).bounds}
+    assert seconds["tensor cores"] == pytest.approx(instructions * 2048 / 494.7e12 * 132 / 2)  # two blocks of 132
 
 
 def test_tensor_core_instructions():
