@@ -20,6 +20,7 @@ from scc_numba.device import Kernel, to_device
 Op = Literal["forward", "grad_input", "grad_weight"]
 OPS: tuple[Op, ...] = get_args(Op)
 Tile = tuple[int, ...]
+MOST_COLUMNS = 2**32 - 2**10
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,21 @@ class Layer:
     def is_empty(self) -> bool:
         """Whether there is nothing to compute: N = 0 or P = 0."""
         return self.batch * self.pixels == 0
+
+    @property
+    def columns(self) -> int:
+        """N·P: the pixels of all images in a row, as kernels that compute in tiles take them.
+
+        Raises:
+            ValueError: too many; these kernels count columns in 32 bits, those of the last tile included.
+        """
+        columns = self.batch * self.pixels
+        if columns >= MOST_COLUMNS:
+            raise ValueError(
+                f"batch·pixels = {columns} must be less than {MOST_COLUMNS}: split the batch, or take a rung "
+                f"without tiles"
+            )
+        return columns
 
     def result_shape(self, op: Op) -> tuple[int, ...]:
         """Shape of what an operation returns for this layer."""
