@@ -2,7 +2,7 @@
 
 >>> from scc_numba.kernels import ladder
 >>> [rung.name for rung in ladder("grad_input")]
-['x0', 'x1', 'x2']
+['x0', 'x1', 'x2', 'x3']
 """
 
 from scc_numba.kernels.forward import (
@@ -17,7 +17,7 @@ from scc_numba.kernels.forward import (
     f8_hoisted,
     f9_tensor_cores,
 )
-from scc_numba.kernels.grad_input import x0_scatter, x1_gather, x2_channel_tiles
+from scc_numba.kernels.grad_input import x0_scatter, x1_gather, x2_channel_tiles, x3_async_tiles
 from scc_numba.kernels.grad_weight import w0_atomic, w1_block_reduction
 from scc_numba.kernels.rung import OPS, Launch, Layer, Op, Prediction, Rung, Tile, closest
 
@@ -36,7 +36,7 @@ LADDERS: dict[Op, tuple[Rung, ...]] = {
         f8_hoisted.RUNG,
         f9_tensor_cores.RUNG,
     ),
-    "grad_input": (x0_scatter.RUNG, x1_gather.RUNG, x2_channel_tiles.RUNG),
+    "grad_input": (x0_scatter.RUNG, x1_gather.RUNG, x2_channel_tiles.RUNG, x3_async_tiles.RUNG),
     "grad_weight": (w0_atomic.RUNG, w1_block_reduction.RUNG),
 }
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from scc_reference import SlidingChannels
 
 from scc_numba.check.strategies import sliding_channels
-from scc_numba.kernels.windows import filter_tables, has_no_masks, products
+from scc_numba.kernels import Layer
+from scc_numba.kernels.windows import cheapest_by_channels, filter_tables, has_no_masks, line_tables, products
 
 
 def held(channels, tile):
@@ -51,3 +52,38 @@ def test_a_tile_that_divides_h_needs_no_mask():
     assert has_no_masks(channels, 64, 16)
     assert not has_no_masks(channels, 128, 16)
     assert not has_no_masks(SlidingChannels(256, 256, 8, 0.33), 16, 16)  # h = 2, M = 2
+
+
+@settings(max_examples=300, deadline=None)
+@given(sliding_channels(), st.integers(1, 20))
+def test_lines_begin_where_arrays_have_them(channels, tile):
+    layer = Layer(channels, batch=1, pixels=5, dtype=np.dtype(np.float32))
+    K, C, G = channels.out_channels, channels.in_channels, channels.group_width
+    filters, starts, stretches = filter_tables(channels, tile, padding=3)
+    y_lines, w_lines, *same = line_tables(layer, tile, padding=3)
+    np.testing.assert_array_equal(y_lines, np.arange(K * 5).reshape(K, 5)[filters, 0])
+    np.testing.assert_array_equal(same[0], starts)
+    np.testing.assert_array_equal(same[1], stretches)
+    weight = np.arange(K * G).reshape(K, G)
+    for c in range(C):
+        offset = np.uint32(c) - starts
+        held = offset < G
+        np.testing.assert_array_equal(w_lines.astype(int)[held] + c, weight[filters[held], offset[held]])
+    assert not np.any(np.arange(C, dtype=np.uint32) - starts[2 * K :, None] < G)
+
+
+def test_lines_past_2_to_the_32():
+    layer = Layer(SlidingChannels(70_000, 70_000, 1, 0.5), batch=1, pixels=100_000, dtype=np.dtype(np.float32))
+    y_lines, w_lines, _, _ = line_tables(layer, 64)
+    assert y_lines.max() == 69_999 * 100_000
+    assert w_lines[-1] == 69_999 * 70_000 - 35_000  # the last window starts in the middle
+
+
+def test_the_cheapest_tile_is_in_front():
+    tiles = ((64, 128, 8, 8), (16, 128, 4, 8), (16, 64, 4, 4))
+    layer = lambda channels, pixels: Layer(channels, 1, pixels, np.dtype(np.float32))  # noqa: E731
+    wide = SlidingChannels(256, 256, 2, 0.5)
+    assert cheapest_by_channels(layer(wide, 100_000), tiles, 16)[0] == (64, 128, 8, 8)  # h = 64
+    narrow = SlidingChannels(256, 256, 8, 0.33)
+    assert cheapest_by_channels(layer(narrow, 100_000), tiles, 16)[0] == (16, 128, 4, 8)  # h = 2: many zeros
+    assert cheapest_by_channels(layer(wide, 49), tiles, 16)[0] == (16, 64, 4, 4)  # too few columns for a large one

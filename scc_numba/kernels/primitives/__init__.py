@@ -16,6 +16,7 @@ if numba_simulator_is_on(os.environ):
         load2,
         load4,
         mma_tf32,
+        pointer_to,
         round_to_tf32,
         store2,
         store4,
@@ -24,6 +25,7 @@ if numba_simulator_is_on(os.environ):
     )
 else:
     from scc_numba.kernels.primitives.async_copy import commit_copies, copy_async_4, copy_async_16, wait_for_copies
+    from scc_numba.kernels.primitives.pointer import pointer_to
     from scc_numba.kernels.primitives.tensor_core import mma_tf32, round_to_tf32
     from scc_numba.kernels.primitives.warp import warp_sum
     from scc_numba.kernels.primitives.wide import load2, load4, store2, store4
@@ -35,6 +37,7 @@ __all__ = [
     "load2",
     "load4",
     "mma_tf32",
+    "pointer_to",
     "round_to_tf32",
     "store2",
     "store4",

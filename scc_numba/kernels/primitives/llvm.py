@@ -14,7 +14,7 @@ FLOAT, HALF_WORD, WORD, LONG, NOTHING = (
     ir.IntType(64),
     ir.VoidType(),
 )
-SHARED_SPACE = 3  # LLVM's number for shared memory
+GLOBAL_SPACE, SHARED_SPACE = 1, 3  # LLVM's numbers for these memories
 
 
 def address(context: Any, builder: Any, kind: Any, array: Any, index_kind: Any, index: Any) -> Any:

@@ -30,6 +30,11 @@ def store2(array: Any, i: int, a: float, b: float) -> None:
     array[int(i)], array[int(i) + 1] = a, b
 
 
+def pointer_to(array: Any, i: int) -> Any:
+    """The array from element i on."""
+    return array[int(i) :]
+
+
 def store4(array: Any, i: int, a: float, b: float, c: float, d: float) -> None:
     """Write elements i to i + 3."""
     _aligned(i)
