@@ -1,5 +1,6 @@
-"""The tiled rungs of the input gradient on layers of real widths, at every tile: the drawn layers are too narrow for
-tiles that need no mask.
+"""The tiled rungs of the input gradient on layers of real widths, at every tile.
+
+The layers that properties are tried on are too narrow for tiles that need no mask.
 """
 
 import numpy as np
