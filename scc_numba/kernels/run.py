@@ -12,23 +12,29 @@ from scc_reference import SlidingChannels
 from scc_reference import operands as legal
 
 from scc_numba.device import backend, device_array, to_device, to_host
-from scc_numba.kernels.rung import Layer, Op, Rung, Tile
+from scc_numba.kernels.rung import Launch, Layer, Op, Rung, Tile
 
 
 def run(rung: Rung, *operands: Any, channels: SlidingChannels, tile: Tile | None, **named: Any) -> Any:
     """What `Rung.run` documents."""
+    bias = bool(named.pop("bias", False)) if rung.op == "grad_weight" else False
+    if bias and not rung.with_bias:
+        raise TypeError(f"bias=True, but rung {rung.name} does not sum the gradient of the bias")
     arrays = bind(rung.op, *operands, **named)
     if not any(_is_torch(array) for array in arrays.values()):
-        return run_numpy(rung, arrays, channels, tile)
+        return run_numpy(rung, arrays, channels, tile, bias)
     device = _torch_device(arrays)
     described = {name: None if t is None else _Described(name, t) for name, t in arrays.items()}
     plan(rung, described, channels)  # refuses what NumPy has no word for, such as bfloat16, by name
     if device.type == "cuda" and backend().name == "gpu":
-        return _run_on_torch_gpu(rung, arrays, channels, tile)
+        return _run_on_torch_gpu(rung, arrays, channels, tile, bias)
     import torch
 
     hosts = {name: None if t is None else t.detach().cpu().numpy() for name, t in arrays.items()}
-    return torch.from_numpy(run_numpy(rung, hosts, channels, tile)).to(device)
+    results = run_numpy(rung, hosts, channels, tile, bias)
+    if bias:
+        return tuple(torch.from_numpy(result).to(device) for result in results)
+    return torch.from_numpy(results).to(device)
 
 
 def bind(op: Op, *operands: Any, **named: Any) -> dict[str, Any]:
@@ -48,24 +54,33 @@ def bind(op: Op, *operands: Any, **named: Any) -> dict[str, Any]:
 
 
 def run_numpy(
-    rung: Rung, operands: dict[str, Any], channels: SlidingChannels, tile: Tile | None
-) -> np.ndarray[Any, Any]:
-    """Run on NumPy operands: check, copy to the device, launch, copy back."""
+    rung: Rung, operands: dict[str, Any], channels: SlidingChannels, tile: Tile | None, bias: bool = False
+) -> Any:
+    """Run on NumPy operands: check, copy to the device, launch, copy back. With `bias`, two results."""
     for name, array in operands.items():
         if not isinstance(array, np.ndarray) and not (name == "bias" and array is None):
             raise TypeError(f"{name} must be a NumPy array or a torch tensor, not {type(array).__name__}")
     layer, shape = plan(rung, operands, channels)
     check_tile(rung, layer, tile)
-    if layer.is_empty:
-        return np.zeros(shape, layer.dtype)  # nothing to launch; a sum over no pixels is zero
-    launch = rung.build(layer, tile)
-    arrays = [to_device(array) for array in kernel_operands(rung.op, operands, layer)]
-    result = device_array(layer.result_shape(rung.op), layer.dtype)
-    launch(*arrays, result)
-    return to_host(result).reshape(shape)
+    shapes = [layer.result_shape(rung.op), *([layer.output_shape[1:2]] if bias else [])]
+    if layer.is_empty:  # nothing to launch; a sum over no pixels is zero
+        results = [np.zeros(size, layer.dtype) for size in shapes]
+    else:
+        launch = _build(rung, layer, tile, bias)
+        arrays = [to_device(array) for array in kernel_operands(rung.op, operands, layer)]
+        on_device = [device_array(size, layer.dtype) for size in shapes]
+        launch(*arrays, *on_device)
+        results = [to_host(result) for result in on_device]
+    return tuple(results) if bias else results[0].reshape(shape)
 
 
-def _run_on_torch_gpu(rung: Rung, operands: dict[str, Any], channels: SlidingChannels, tile: Tile | None) -> Any:
+def _build(rung: Rung, layer: Layer, tile: Tile | None, bias: bool) -> Launch:
+    return rung.build(layer, tile, bias=True) if bias else rung.build(layer, tile)
+
+
+def _run_on_torch_gpu(
+    rung: Rung, operands: dict[str, Any], channels: SlidingChannels, tile: Tile | None, bias: bool
+) -> Any:
     # No copy: kernels read the tensors where they lie, on the stream that torch is using.
     import torch
     from numba import cuda
@@ -75,16 +90,18 @@ def _run_on_torch_gpu(rung: Rung, operands: dict[str, Any], channels: SlidingCha
     check_tile(rung, layer, tile)
     device = _torch_device(operands)
     dtype = next(t for t in operands.values() if t is not None).dtype
+    shapes = [layer.result_shape(rung.op), *([layer.output_shape[1:2]] if bias else [])]
     if layer.is_empty:
-        return torch.zeros(shape, dtype=dtype, device=device)
+        empty = [torch.zeros(size, dtype=dtype, device=device) for size in shapes]
+        return tuple(empty) if bias else empty[0].reshape(shape)
     if rung.op == "forward" and operands["bias"] is None:
         operands = {**operands, "bias": torch.zeros(layer.channels.out_channels, dtype=dtype, device=device)}
     contiguous = {name: t.detach().contiguous() for name, t in operands.items()}
-    result = torch.empty(layer.result_shape(rung.op), dtype=dtype, device=device)
+    results = [torch.empty(size, dtype=dtype, device=device) for size in shapes]
     stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
-    arrays = [cuda.as_cuda_array(t, sync=False) for t in (*kernel_operands(rung.op, contiguous, layer), result)]
-    rung.build(layer, tile)(*arrays, stream=stream)
-    return result.reshape(shape)
+    arrays = [cuda.as_cuda_array(t, sync=False) for t in (*kernel_operands(rung.op, contiguous, layer), *results)]
+    _build(rung, layer, tile, bias)(*arrays, stream=stream)
+    return tuple(results) if bias else results[0].reshape(shape)
 
 
 class _Described:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from scc_reference import SlidingChannels
 
-from scc_numba.device import Kernel, to_device
+from scc_numba.device import Kernel, device_array, to_device
 
 Op = Literal["forward", "grad_input", "grad_weight"]
 OPS: tuple[Op, ...] = get_args(Op)
@@ -134,7 +134,11 @@ class Launch:
         tables: read-only arrays of the rung's own, handed to the kernel after these.
         scalars: handed to the kernel last.
         shared_bytes: dynamic shared memory of a block.
-        zeroed: the launch that sets the result to zero first, for a kernel that adds to it.
+        zeroed: the launch that sets the results to zero first, for a kernel that adds to them.
+        results: how many of the arrays, the last ones, are results: 2 where grad_bias comes with grad_weight.
+        workspace: how many float32 the kernel needs to write partial results to, after the tables. They belong to
+            this Launch: it must not run on two streams at once.
+        then: the launch that makes the results of the workspace: its arrays are the workspace and the results.
     """
 
     kernel: Kernel
@@ -144,18 +148,29 @@ class Launch:
     scalars: tuple[Any, ...] = ()
     shared_bytes: int = 0
     zeroed: Launch | None = None
+    results: int = 1
+    workspace: int = 0
+    then: Launch | None = None
 
     @cached_property
     def _tables_on_device(self) -> tuple[Any, ...]:
         return tuple(to_device(table) for table in self.tables)
 
+    @cached_property
+    def _workspace_on_device(self) -> tuple[Any, ...]:
+        return (device_array(self.workspace, np.float32),) if self.workspace else ()
+
     def __call__(self, *arrays: Any, stream: Any = None) -> None:
         """Run on device arrays; returns when a GPU has been told, or when everything else is done."""
+        results = arrays[-self.results :]
         if self.zeroed is not None:
-            result = arrays[-1]
-            self.zeroed(result.reshape(math.prod(result.shape)), stream=stream)
+            for result in results:
+                self.zeroed(result.reshape(math.prod(result.shape)), stream=stream)
+        workspace = self._workspace_on_device
         run = self.kernel[self.grid, self.block, stream, self.shared_bytes]
-        run(*arrays, *self._tables_on_device, *self.scalars)
+        run(*arrays, *self._tables_on_device, *workspace, *self.scalars)
+        if self.then is not None:
+            self.then(*workspace, *results, stream=stream)
 
 
 @dataclass(frozen=True)
@@ -201,6 +216,7 @@ class Rung:
         least_target: the oldest GPU generation that can run it, "sm_80"; None where all can.
         compiled_per_layer: whether each layer needs a kernel of its own, a second's work for the compiler.
         deterministic: whether two runs give the same bits, which atomic additions do not promise.
+        with_bias: whether it can sum the gradient of the bias in the same pass: `build(layer, tile, bias=True)`.
         prediction: what it moves, or None for a baseline or a rung that does not help.
     """
 
@@ -215,6 +231,7 @@ class Rung:
     least_target: str | None = None
     compiled_per_layer: bool = False
     deterministic: bool = True
+    with_bias: bool = False
     prediction: Prediction | None = None
 
     @property
@@ -253,6 +270,7 @@ class Rung:
             forward:      run(x, weight, bias=None, channels=channels) -> (N, K, *spatial)
             grad_input:   run(grad_output, weight, channels=channels)  -> (N, C, *spatial)
             grad_weight:  run(grad_output, x, channels=channels)       -> (K, G)
+                          run(grad_output, x, bias=True, channels=channels) -> (K, G), (K,)
 
         Args:
             operands: NumPy arrays or torch tensors, with shapes as in `scc_reference`. Any memory layout.
@@ -265,7 +283,7 @@ class Rung:
             already lie on a GPU are not copied.
 
         Raises:
-            ValueError, TypeError: shapes or dtypes that do not fit.
+            ValueError, TypeError: shapes or dtypes that do not fit; a bias asked of a rung that is not `with_bias`.
         """
         from scc_numba.kernels.run import run
 

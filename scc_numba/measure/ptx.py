@@ -25,7 +25,8 @@ def compile_to_ptx(launch: Launch, op: Op, layer: Layer, target: str) -> str:
         target: "sm_90" and the like.
     """
     arrays = [np.empty((0,) * ndim, layer.dtype) for ndim in _ARRAY_DIMS[op]]
-    return _compile(launch, (*arrays, *launch.tables, *launch.scalars), target)
+    workspace = [np.empty(0, np.float32)] if launch.workspace else []
+    return _compile(launch, (*arrays, *launch.tables, *workspace, *launch.scalars), target)
 
 
 def compile_zeroing_to_ptx(launch: Launch, layer: Layer, target: str) -> str:

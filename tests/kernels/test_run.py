@@ -1,10 +1,15 @@
 """`Rung.run`: what comes in, what comes out, and what is refused."""
 
+import functools
+
 import numpy as np
 import pytest
 import scc_reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scc_reference import SlidingChannels
 
+from scc_numba.check.strategies import cases
 from scc_numba.device import profile
 from scc_numba.kernels import OPS, ladder
 
@@ -97,6 +102,25 @@ def test_bytes_in_the_other_order_are_accepted(rung):
     result = rung.run(**named, channels=CHANNELS)
     assert result.dtype == np.float32
     np.testing.assert_array_equal(result, expected(rung.op, operands(rung.op)))
+
+
+@pytest.mark.parametrize("rung", ladder("grad_weight"), ids=lambda rung: rung.name)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_the_gradient_of_the_bias_comes_with_that_of_the_weight(rung, data):
+    case = data.draw(cases(["float32"]))
+    draw, layer = np.random.default_rng(case.seed), case.layer
+    grad_output, x = (draw.integers(-3, 4, s).astype(np.float32) for s in (layer.output_shape, layer.input_shape))
+    run = functools.partial(rung.run, grad_output, x, channels=layer.channels, bias=True)
+    if not rung.with_bias:
+        with pytest.raises(TypeError, match=f"rung {rung.name} does not sum the gradient of the bias"):
+            run()
+        return
+    tile = rung.tiles(layer)[case.tile % len(rung.tiles(layer))]
+    grad_weight, grad_bias = run(tile=tile)
+    np.testing.assert_array_equal(grad_bias, scc_reference.scc_grad_bias(grad_output))
+    expected = scc_reference.scc_grad_weight(grad_output, x, channels=layer.channels)
+    np.testing.assert_array_equal(grad_weight, expected)
 
 
 @each_rung

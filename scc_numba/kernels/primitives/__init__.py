@@ -10,6 +10,7 @@ from scc_numba.device.choice import numba_simulator_is_on
 
 if numba_simulator_is_on(os.environ):
     from scc_numba.kernels.primitives.simulated import (
+        atomic_add,
         commit_copies,
         copy_async_4,
         copy_async_16,
@@ -25,12 +26,14 @@ if numba_simulator_is_on(os.environ):
     )
 else:
     from scc_numba.kernels.primitives.async_copy import commit_copies, copy_async_4, copy_async_16, wait_for_copies
+    from scc_numba.kernels.primitives.atomic import atomic_add
     from scc_numba.kernels.primitives.pointer import pointer_to
     from scc_numba.kernels.primitives.tensor_core import mma_tf32, round_to_tf32
     from scc_numba.kernels.primitives.warp import warp_sum
     from scc_numba.kernels.primitives.wide import load2, load4, store2, store4
 
 __all__ = [
+    "atomic_add",
     "commit_copies",
     "copy_async_4",
     "copy_async_16",

@@ -4,7 +4,7 @@
     array[i + j]        i + j, then load       add i, shift by 2, add the address of array: of 64 bits each
     p = pointer_to(array, i); p[j]             one IMAD.WIDE: p + 4 · j
 
-The compiler would turn the second into the first, for it puts a constant addition off until something else is added.
+The compiler would turn the second into the first: it puts a constant addition off until something else is added.
 """
 
 from __future__ import annotations

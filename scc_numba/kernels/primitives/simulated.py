@@ -55,6 +55,12 @@ def copy_async_4(shared: Any, i: int, array: Any, j: int, wanted: Any) -> None:
     shared[int(i)] = array[int(j)] if wanted else 0
 
 
+def atomic_add(array: Any, i: int, value: Any) -> None:
+    """array[i] += value, one thread after the other."""
+    with _lock:
+        array[int(i)] += value
+
+
 def commit_copies() -> None:
     """Nothing: copies are done at once."""
 
@@ -97,8 +103,8 @@ class _Warp:
         self.barrier, self.values = threading.Barrier(WARP), [None] * WARP
 
 
-_warps: dict[tuple[int, int], _Warp] = {}
 _lock = threading.Lock()
+_warps: dict[tuple[int, int], _Warp] = {}
 
 
 def _exchange(value: Any) -> tuple[int, list[Any]]:
