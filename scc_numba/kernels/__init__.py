@@ -2,7 +2,7 @@
 
 >>> from scc_numba.kernels import ladder
 >>> [rung.name for rung in ladder("grad_input")]
-['x0', 'x1', 'x2', 'x3']
+['x0', 'x1', 'x2', 'x3', 'x4']
 """
 
 from scc_numba.kernels.forward import (
@@ -17,8 +17,15 @@ from scc_numba.kernels.forward import (
     f8_hoisted,
     f9_tensor_cores,
 )
-from scc_numba.kernels.grad_input import x0_scatter, x1_gather, x2_channel_tiles, x3_async_tiles
-from scc_numba.kernels.grad_weight import w0_atomic, w1_block_reduction, w2_class_tiles, w3_split_k, w4_async_tiles
+from scc_numba.kernels.grad_input import x0_scatter, x1_gather, x2_channel_tiles, x3_async_tiles, x4_tensor_cores
+from scc_numba.kernels.grad_weight import (
+    w0_atomic,
+    w1_block_reduction,
+    w2_class_tiles,
+    w3_split_k,
+    w4_async_tiles,
+    w5_tensor_cores,
+)
 from scc_numba.kernels.rung import OPS, Launch, Layer, Op, Prediction, Rung, Tile, closest
 
 __all__ = ["OPS", "Launch", "Layer", "Op", "Prediction", "Rung", "Tile", "find_rung", "ladder"]
@@ -36,13 +43,20 @@ LADDERS: dict[Op, tuple[Rung, ...]] = {
         f8_hoisted.RUNG,
         f9_tensor_cores.RUNG,
     ),
-    "grad_input": (x0_scatter.RUNG, x1_gather.RUNG, x2_channel_tiles.RUNG, x3_async_tiles.RUNG),
+    "grad_input": (
+        x0_scatter.RUNG,
+        x1_gather.RUNG,
+        x2_channel_tiles.RUNG,
+        x3_async_tiles.RUNG,
+        x4_tensor_cores.RUNG,
+    ),
     "grad_weight": (
         w0_atomic.RUNG,
         w1_block_reduction.RUNG,
         w2_class_tiles.RUNG,
         w3_split_k.RUNG,
         w4_async_tiles.RUNG,
+        w5_tensor_cores.RUNG,
     ),
 }
 

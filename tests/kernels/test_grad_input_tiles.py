@@ -12,7 +12,7 @@ from scc_numba.kernels import Layer, find_rung
 from scc_numba.kernels.windows import has_no_masks
 from scc_numba.measure.line_view import profile_rung
 
-TILED = ("x2", "x3")
+TILED = ("x2", "x3", "x4")
 DEPTH = 16
 LAYERS = {
     "h = 128": (128, 64, 1, 0.0, 1, 132),
@@ -49,9 +49,10 @@ def test_the_layers_need_masks_and_do_without():
 
 
 @pytest.mark.skipif(backend().name != "emulator", reason="counts come from the emulator")
+@pytest.mark.parametrize("rung", ["x3", "x4"])
 @pytest.mark.parametrize("sizes", LAYERS.values(), ids=LAYERS)
-def test_x3_has_no_bank_conflicts(sizes):
-    rung, layer = find_rung("x3"), layer_of(*sizes)
+def test_no_bank_conflicts(rung, sizes):
+    rung, layer = find_rung(rung), layer_of(*sizes)
     for tile in rung.tiles(layer):
         report = profile_rung(rung, layer, tile)
         assert report.shared_load.conflicts == report.shared_store.conflicts == 0, tile

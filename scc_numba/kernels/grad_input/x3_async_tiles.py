@@ -151,7 +151,7 @@ def build(layer: Layer, tile: Tile | None = None) -> Launch:
 
 
 def tiles(layer: Layer) -> tuple[Tile, ...]:
-    """First the one that wastes least: on weights outside the windows, on rows and columns that do not exist."""
+    """First the one that wastes least. The last is only for wide copies: it has more columns than threads."""
     return cheapest_by_channels(layer, TILES if layer.pixels % 4 == 0 else TILES[:-1], DEPTH)
 
 
