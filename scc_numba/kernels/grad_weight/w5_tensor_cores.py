@@ -3,19 +3,20 @@
 Idea: mma.sync does 1,024 multiply-adds where an FMA of a warp does 32. It takes its operands as tf32, float32 with
 10 bits of mantissa instead of 23, and adds in float32.
 
-Prediction: issue slots for each mma, of the whole k-tile loop: none → 4.7.
+Prediction: issue slots for each mma, of the whole k-tile loop: none → 5.2.
 
     mma multiplies A, 16 × 8, by B, 8 × 8. Here A is a piece of grad_output, its filters as rows, B one of x, and a
-    warp does 4 × 8 of them for 64 filters and 64 channels. Which pixel mma takes for the first does not matter: so
-    a lane's two pixels are neighbours, which it loads by one instruction.
+    warp does 4 × 8 of them for 64 filters and 64 channels.
 
-         lane 4g + q    grad_output: pixels 2q, 2q + 1 of filters g, g + 8        x: pixels 2q, 2q + 1 of channel g
+         lane 4g + q    grad_output: pixels q, q + 4 of filters g, g + 8          x: pixels q, q + 4 of channel g
                         grad_weight: channels 2q, 2q + 1 of filters g, g + 8
 
-Changed against W4: the step, and the lines of the tiles, 8 longer than their pixels, so that the lanes of half a
-warp, which read four lines, meet all 32 banks. Operands are rounded to nearest when they are loaded, by two
-instructions each; the tensor cores alone would cut them off. That is 2 of the 4.7; F9 and X4 do with less, for
-they have fewer, and longer, lines to copy. The gradient of the bias sums what was not rounded.
+Changed against W4: the step. Operands are rounded to nearest, which takes two instructions; the tensor cores alone
+would cut them off. What several warps read, grad_output, is rounded where it lies, by the thread that copied it,
+before the barrier shows it to the others; there, too, it is summed for the bias.
+
+What to look at: both operands have their pixels in a line, so that what mma wants in four neighbouring registers
+lies in two lines, and is loaded one by one. F9 and X4, with columns in a line, load two at a time.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ from scc_numba.kernels import primitives as on_gpu
 from scc_numba.kernels.parts import add_parts, partial_size
 from scc_numba.kernels.primitives import (
     commit_copies,
-    load2,
+    load4,
     mma_tf32,
     pointer_to,
     round_to_tf32,
+    store4,
     wait_for_copies,
 )
-from scc_numba.kernels.rung import Launch, Layer, Rung, Tile
+from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
 from scc_numba.kernels.tiling import band_tiles, cheapest_in_band, filters_by_start, share_of_pixels
 
 MOST_BLOCKS, WHOLE_WARP = 65_535, 0xFFFFFFFF
@@ -50,14 +52,14 @@ def kernel(tile: Tile, wide: bool, exact: bool, bias: bool) -> Kernel:
     """The kernel for a tile; `wide`: 16-byte copies; `exact`: all sums lie in the band; `bias`: with grad_bias."""
     FILTERS, CHANNELS, ROWS, WIDTH = map(np.uint32, tile)
     PIXELS, ZERO, ONE, TWO, FOUR, EIGHT, WARP = map(np.uint32, (DEPTH, 0, 1, 2, 4, 8, 32))
-    ACROSS, DOWN, LINE = CHANNELS // WIDTH, FILTERS // ROWS, PIXELS + EIGHT  # warps, warps, numbers
+    ACROSS, DOWN, LINE = CHANNELS // WIDTH, FILTERS // ROWS, PIXELS + FOUR  # warps, warps, numbers
     MMA_DOWN, MMA_ACROSS = ROWS // (EIGHT * TWO), WIDTH // EIGHT
     STEP = FOUR if wide else ONE  # numbers in a copy
     LINES = ACROSS * DOWN * WARP // (PIXELS // STEP)  # that all threads copy at once
     G_COPIES, COPIES = FILTERS // LINES, (FILTERS + CHANNELS) // LINES  # of each thread
     BUFFER, TO_NEXT = (FILTERS + CHANNELS) * LINE, LINES * LINE
     SIZE, SUMS, A, B, POINTERS = 2 * int(BUFFER), tile[2] * tile[3] // 32, tile[2] // 4, tile[3] // 4, int(COPIES)
-    BIAS = int(MMA_DOWN) * 2
+    BIAS = int(G_COPIES)
     copy_one = on_gpu.copy_async_16 if wide else on_gpu.copy_async_4
 
     @device_function
@@ -70,22 +72,35 @@ def kernel(tile: Tile, wide: bool, exact: bool, bias: bool) -> Kernel:
         commit_copies()
 
     @device_function
-    def step(sums, bias_sums, tiles, a_at, b_at):
+    def rounded(value):
+        return round_to_tf32(value).view(np.float32)
+
+    @device_function
+    def round_own(tiles, bias_sums, at):
+        """Round what this thread copied of grad_output, where it lies; and sum it first, for the bias."""
+        for i in range(G_COPIES):
+            if wide:
+                a0, a1, a2, a3 = load4(tiles, at)
+                if bias:
+                    bias_sums[i] += a0 + a1 + a2 + a3
+                store4(tiles, at, rounded(a0), rounded(a1), rounded(a2), rounded(a3))
+            else:
+                if bias:
+                    bias_sums[i] += tiles[at]
+                tiles[at] = rounded(tiles[at])
+            at += TO_NEXT
+
+    @device_function
+    def step(sums, tiles, a_at, b_at):
         """Eight pixels."""
         a = cuda.local.array(A, uint32)
         b = cuda.local.array(B, uint32)
-        for i in range(MMA_DOWN):
-            h, at = i * FOUR, a_at + i * TWO * EIGHT * LINE
-            a0, a2 = load2(tiles, at)
-            a1, a3 = load2(tiles, at + EIGHT * LINE)
-            a[h], a[h + 1] = round_to_tf32(a0), round_to_tf32(a1)
-            a[h + 2], a[h + 3] = round_to_tf32(a2), round_to_tf32(a3)
-            if bias:
-                bias_sums[i * TWO] += a0 + a2
-                bias_sums[i * TWO + 1] += a1 + a3
+        for i in range(MMA_DOWN * TWO):
+            h, at = i // TWO * FOUR + i % TWO, a_at + i * EIGHT * LINE
+            a[h], a[h + TWO] = tiles[at].view(np.uint32), tiles[at + FOUR].view(np.uint32)
         for j in range(MMA_ACROSS):
-            b0, b1 = load2(tiles, b_at + j * EIGHT * LINE)
-            b[j * TWO], b[j * TWO + 1] = round_to_tf32(b0), round_to_tf32(b1)
+            at = b_at + j * EIGHT * LINE
+            b[j * TWO], b[j * TWO + 1] = round_to_tf32(tiles[at]), round_to_tf32(tiles[at + FOUR])
         for i in range(MMA_DOWN):
             for j in range(MMA_ACROSS):
                 s, h = (i * MMA_ACROSS + j) * FOUR, i * FOUR
@@ -135,13 +150,14 @@ def kernel(tile: Tile, wide: bool, exact: bool, bias: bool) -> Kernel:
                 while p >= P:  # on to the next image
                     p, g_at, x_at = uint32(p - P), g_at + next_g, x_at + next_x
                 wait_for_copies(0)
+                round_own(tiles, bias_sums, now + to)
                 cuda.syncthreads()
                 if first < end:
                     copy(grad_output, x, lines, tiles, BUFFER - now + to, g_at, x_at, uint32(first + pixel) < end)
-                a_at = now + row * LINE + quad * TWO
-                b_at = now + (FILTERS + column + g) * LINE + quad * TWO
-                step(sums, bias_sums, tiles, a_at, b_at)
-                step(sums, bias_sums, tiles, a_at + EIGHT, b_at + EIGHT)
+                a_at = now + row * LINE + quad
+                b_at = now + (FILTERS + column + g) * LINE + quad
+                step(sums, tiles, a_at, b_at)
+                step(sums, tiles, a_at + EIGHT, b_at + EIGHT)
                 now = uint32(BUFFER - now)
             cuda.syncthreads()  # before the next tiles are copied over these
             for i in range(MMA_DOWN * TWO):
@@ -155,12 +171,17 @@ def kernel(tile: Tile, wide: bool, exact: bool, bias: bool) -> Kernel:
                     if exact or (r < K and channel < C and offset < G):
                         s = (i // TWO * MMA_ACROSS + j // TWO) * FOUR + i % TWO * TWO + j % TWO
                         partial[base + uint64(k) * G + offset] = sums[s]
-                if bias:  # each of four lanes has summed a quarter of the pixels
+            for i in range(G_COPIES):
+                if bias and first_channel == 0:  # the lanes that copied a line have each summed some of its pixels
                     total = bias_sums[i]
                     total += cuda.shfl_xor_sync(WHOLE_WARP, total, 1)
                     total += cuda.shfl_xor_sync(WHOLE_WARP, total, 2)
-                    if r < K and first_channel + column + quad == 0:
-                        partial[base + uint64(K) * G + k] = total
+                    if not wide:
+                        total += cuda.shfl_xor_sync(WHOLE_WARP, total, 4)
+                        total += cuda.shfl_xor_sync(WHOLE_WARP, total, 8)
+                    r = uint32(first_row + line + i * LINES)
+                    if r < K and pixel == 0:
+                        partial[base + uint64(K) * G + filters[r]] = total
             number = uint32(number + uint32(cuda.gridDim.y))
 
     return grad_weight_tensor_cores
@@ -203,4 +224,7 @@ RUNG = Rung(
     rounds_to="tf32",
     least_target="sm_80",
     with_bias=True,
+    prediction=Prediction(
+        "issue slots per HMMA", at_most=5.5, words="issue slots per mma in the k-tile loop: none → 5.2"
+    ),
 )
