@@ -18,6 +18,7 @@ from scc_numba.device.backend import backend
 from scc_numba.device.choice import Choice, NoBackend, choose
 from scc_numba.device.kernel import Kernel, LaunchError, device_function, jit
 from scc_numba.device.memory import device_array, synchronize, to_device, to_host
+from scc_numba.device.prepared import PreparedLaunch
 from scc_numba.device.profile import LaunchRecord, Profile, profile
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "LaunchError",
     "LaunchRecord",
     "NoBackend",
+    "PreparedLaunch",
     "Profile",
     "backend",
     "choose",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import cuda
 
+from scc_numba.device import direct
 from scc_numba.device.backend import LaunchShape
 from scc_numba.device.choice import VARIABLE, NoBackend, driver
 from scc_numba.device.pointers import addresses
@@ -50,13 +52,9 @@ class Gpu:
         self, kernel: Kernel, shape: LaunchShape, arguments: tuple[Any, ...], record: LaunchRecord | None
     ) -> None:
         """Launch on the stream, Numba's default one where it is None."""
-        signature = kernel.signature(arguments)
-        if (kernel, signature) not in self._dispatchers:
-            given = () if signature is None else (signature,)
-            self._dispatchers[kernel, signature] = cuda.jit(*given, **kernel.options)(kernel.function)
+        dispatcher = self._dispatcher(kernel, kernel.signature(arguments))
         stream = shape.stream or 0
         configuration = (shape.grid, shape.block, stream, shape.shared_bytes)
-        dispatcher = self._dispatchers[kernel, signature]
         if kernel.pointers:
             arguments = addresses(arguments)
         if record is None:
@@ -73,6 +71,36 @@ class Gpu:
         end.record(stream)
         end.synchronize()
         record.seconds = cuda.event_elapsed_time(start, end) / 1e3
+
+    def prepare(
+        self, kernel: Kernel, shape: LaunchShape, signature: tuple[Any, ...], fixed: tuple[Any, ...]
+    ) -> Callable[[int], Callable[..., None]]:
+        """Compile a pointer kernel for these types now; the answer gives its launch on a stream, by its handle.
+
+        Args:
+            kernel: the kernel.
+            shape: its grid and block.
+            signature: types of its arguments.
+            fixed: the last arguments, the same for each launch; the others are addresses.
+        """
+        dispatcher = self._dispatcher(kernel, signature)
+        fixed, directly = addresses(fixed), direct.works()
+
+        def on_stream(handle: int) -> Callable[..., None]:
+            stream = cuda.external_stream(handle) if handle else 0
+            configuration = (shape.grid, shape.block, stream, shape.shared_bytes)
+            if directly:
+                return direct.direct_launch(dispatcher, configuration, signature, fixed)
+            configured = dispatcher[configuration]
+            return lambda *given: configured(*given, *fixed)
+
+        return on_stream
+
+    def _dispatcher(self, kernel: Kernel, signature: tuple[Any, ...] | None) -> Any:
+        if (kernel, signature) not in self._dispatchers:
+            given = () if signature is None else (signature,)
+            self._dispatchers[kernel, signature] = cuda.jit(*given, **kernel.options)(kernel.function)
+        return self._dispatchers[kernel, signature]
 
     def to_device(self, array: np.ndarray[Any, Any]) -> Any:
         """Copy to a new device array."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import Any, overload
 
-from scc_numba.device.backend import Dims, LaunchShape, backend
-from scc_numba.device.choice import numba_simulator_is_on
+import numpy as np
+
+from scc_numba.device.backend import Backend, Dims, LaunchShape, backend
+from scc_numba.device.choice import NoBackend, numba_simulator_is_on
 from scc_numba.device.pointers import pointer_types
+from scc_numba.device.prepared import PreparedLaunch
 from scc_numba.device.profile import recording
 
 # What every CUDA GPU since compute capability 3.0 allows (CUDA programming guide, technical specifications).
@@ -77,17 +81,46 @@ class Kernel:
 
     def _launch(self, grid: Any, block: Any, stream: Any, shared_bytes: int, *arguments: Any) -> None:
         where = backend()
-        try:
-            grid = _dims("grid", grid, LARGEST_GRID)
-            block = _dims("block", block, LARGEST_BLOCK)
-            if math.prod(block) > MOST_THREADS:
-                raise ValueError(f"block={block} has {math.prod(block)} threads, the most is {MOST_THREADS}")
-            if not 0 <= shared_bytes <= MOST_SHARED_BYTES:
-                raise ValueError(f"shared_bytes={shared_bytes} is outside 0 to {MOST_SHARED_BYTES}")
-            shape = LaunchShape(grid, block, stream, shared_bytes)
-            with recording(self.name, grid, block, shared_bytes) as record:
+        with self._failing_clearly(where, grid, block):
+            shape = _shape(grid, block, stream, shared_bytes)
+            with recording(self.name, shape.grid, shape.block, shared_bytes) as record:
                 where.launch(self, shape, arguments, record)
+
+    def prepare(
+        self, grid: Any, block: Any, shared_bytes: int, dtypes: Sequence[np.dtype[Any]], fixed: tuple[Any, ...]
+    ) -> PreparedLaunch:
+        """Compile now, for launches on a GPU that cost little more than the driver's part of them.
+
+        Args:
+            grid: blocks.
+            block: threads of a block.
+            shared_bytes: dynamic shared memory of a block.
+            dtypes: of the arrays, which each launch gets as addresses.
+            fixed: the arguments after them, the same for each launch.
+
+        Raises:
+            TypeError: the kernel takes no flat pointers.
+            LaunchError: it does not compile, or no CUDA GPU could run this configuration.
+            NoBackend: there is no GPU.
+        """
+        if not self.pointers:
+            raise TypeError(f"kernel {self.name} takes arrays, not addresses; make it with jit(pointers=True)")
+        where = backend()
+        prepare = getattr(where, "prepare", None)
+        if prepare is None:
+            raise NoBackend(f"launches are prepared for a GPU; here is the {where.name}, which takes arrays")
+        with self._failing_clearly(where, grid, block):
+            signature = pointer_types((*(np.empty(0, dtype) for dtype in dtypes), *fixed))
+            on_stream = prepare(self, _shape(grid, block, None, shared_bytes), signature, fixed)
+        return PreparedLaunch(on_stream, fixed)
+
+    @contextlib.contextmanager
+    def _failing_clearly(self, where: Backend, grid: Any, block: Any) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
+            with contextlib.suppress(TypeError, ValueError):
+                grid, block = _dims("grid", grid, LARGEST_GRID), _dims("block", block, LARGEST_BLOCK)
             raise LaunchError(
                 f"kernel {self.name} failed on the {where.name} with grid={grid}, block={block}: "
                 f"{type(error).__name__}: {error}"
@@ -136,6 +169,15 @@ def _make(options: dict[str, Any], pointers: bool, function: Any) -> Kernel:
             f"types come from the arguments of the first launch"
         )
     return Kernel(function, options, pointers)
+
+
+def _shape(grid: Any, block: Any, stream: Any, shared_bytes: int) -> LaunchShape:
+    grid, block = _dims("grid", grid, LARGEST_GRID), _dims("block", block, LARGEST_BLOCK)
+    if math.prod(block) > MOST_THREADS:
+        raise ValueError(f"block={block} has {math.prod(block)} threads, the most is {MOST_THREADS}")
+    if not 0 <= shared_bytes <= MOST_SHARED_BYTES:
+        raise ValueError(f"shared_bytes={shared_bytes} is outside 0 to {MOST_SHARED_BYTES}")
+    return LaunchShape(grid, block, stream, shared_bytes)
 
 
 def _dims(name: str, value: Any, largest: Dims) -> Dims:

@@ -62,6 +62,11 @@ def profile() -> Iterator[Profile]:
         _active.reset(token)
 
 
+def is_recording() -> bool:
+    """Whether a profile is active."""
+    return _active.get() is not None
+
+
 @contextlib.contextmanager
 def recording(kernel: str, grid: Dims, block: Dims, shared_bytes: int) -> Iterator[LaunchRecord | None]:
     """The record of one launch, entered in the active profile if the launch succeeds; None where none is active."""

@@ -5,6 +5,7 @@
 ['x0', 'x1', 'x2', 'x3', 'x4']
 """
 
+from scc_numba.kernels.best import best_of
 from scc_numba.kernels.forward import (
     f0_naive,
     f1_three_d_grid,
@@ -26,9 +27,10 @@ from scc_numba.kernels.grad_weight import (
     w4_async_tiles,
     w5_tensor_cores,
 )
+from scc_numba.kernels.run_best import run_best
 from scc_numba.kernels.rung import OPS, Launch, Layer, Op, Prediction, Rung, Tile, closest
 
-__all__ = ["OPS", "Launch", "Layer", "Op", "Prediction", "Rung", "Tile", "find_rung", "ladder"]
+__all__ = ["OPS", "Launch", "Layer", "Op", "Prediction", "Rung", "Tile", "best", "find_rung", "ladder", "run_best"]
 
 LADDERS: dict[Op, tuple[Rung, ...]] = {
     "forward": (
@@ -73,6 +75,25 @@ def ladder(op: Op) -> tuple[Rung, ...]:
     if op not in OPS:
         raise ValueError(f"op={op!r} is not an operation: {closest(str(op), OPS)}")
     return LADDERS[op]
+
+
+def best(layer: Layer, op: Op, *, target: str | None = None, allow_tf32: bool = False) -> tuple[Rung, Tile]:
+    """The rung and the tile to compute a layer with.
+
+    Where the tile table has the layer, they are those that were measured to be the fastest, by `scc-numba bench`;
+    elsewhere the highest rung that supports the layer, with the tile it would choose itself.
+
+    Args:
+        layer: of float32 or float64; every one has a rung.
+        op: the operation.
+        target: the GPU's generation, "sm_90"; that of the backend if None.
+        allow_tf32: whether rungs may be chosen that round their operands to tf32, for the tensor cores.
+
+    Raises:
+        TypeError: the layer's dtype is one that no rung computes in.
+        ValueError: there is no such operation.
+    """
+    return best_of(ladder(op), layer, op, target=target, allow_tf32=allow_tf32)
 
 
 def find_rung(name: str) -> Rung:

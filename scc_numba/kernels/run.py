@@ -13,6 +13,7 @@ from scc_reference import operands as legal
 
 from scc_numba.device import backend, device_array, to_device, to_host
 from scc_numba.kernels.rung import Launch, Layer, Op, Rung, Tile
+from scc_numba.kernels.torch_launch import TorchLaunch, current_stream
 
 
 def run(rung: Rung, *operands: Any, channels: SlidingChannels, tile: Tile | None, **named: Any) -> Any:
@@ -24,8 +25,7 @@ def run(rung: Rung, *operands: Any, channels: SlidingChannels, tile: Tile | None
     if not any(_is_torch(array) for array in arrays.values()):
         return run_numpy(rung, arrays, channels, tile, bias)
     device = _torch_device(arrays)
-    described = {name: None if t is None else _Described(name, t) for name, t in arrays.items()}
-    plan(rung, described, channels)  # refuses what NumPy has no word for, such as bfloat16, by name
+    plan(rung, describe(arrays), channels)  # refuses what NumPy has no word for, such as bfloat16, by name
     if device.type == "cuda" and backend().name == "gpu":
         return _run_on_torch_gpu(rung, arrays, channels, tile, bias)
     import torch
@@ -81,27 +81,25 @@ def _build(rung: Rung, layer: Layer, tile: Tile | None, bias: bool) -> Launch:
 def _run_on_torch_gpu(
     rung: Rung, operands: dict[str, Any], channels: SlidingChannels, tile: Tile | None, bias: bool
 ) -> Any:
-    # No copy: kernels read the tensors where they lie, on the stream that torch is using.
-    import torch
-    from numba import cuda
-
-    described = {name: None if t is None else _Described(name, t) for name, t in operands.items()}
-    layer, shape = plan(rung, described, channels)
+    layer, shape = plan(rung, describe(operands), channels)
     check_tile(rung, layer, tile)
-    device = _torch_device(operands)
-    dtype = next(t for t in operands.values() if t is not None).dtype
-    shapes = [layer.result_shape(rung.op), *([layer.output_shape[1:2]] if bias else [])]
+    first = next(iter(operands.values()))
+    shapes = [shape, *([layer.output_shape[1:2]] if bias else [])]
     if layer.is_empty:
-        empty = [torch.zeros(size, dtype=dtype, device=device) for size in shapes]
-        return tuple(empty) if bias else empty[0].reshape(shape)
-    if rung.op == "forward" and operands["bias"] is None:
-        operands = {**operands, "bias": torch.zeros(layer.channels.out_channels, dtype=dtype, device=device)}
-    contiguous = {name: t.detach().contiguous() for name, t in operands.items()}
-    results = [torch.empty(size, dtype=dtype, device=device) for size in shapes]
-    stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
-    arrays = [cuda.as_cuda_array(t, sync=False) for t in (*kernel_operands(rung.op, contiguous, layer), *results)]
-    _build(rung, layer, tile, bias)(*arrays, stream=stream)
-    return tuple(results) if bias else results[0].reshape(shape)
+        results = [first.new_zeros(size) for size in shapes]
+    else:
+        if rung.op == "forward" and operands["bias"] is None:
+            operands = {**operands, "bias": first.new_zeros(layer.channels.out_channels)}
+        results = [first.new_empty(size) for size in shapes]
+        contiguous = [tensor.contiguous() for tensor in operands.values()]
+        launch = TorchLaunch(_build(rung, layer, tile, bias), rung.op, layer)
+        launch(*contiguous, *results, stream=current_stream(first.get_device()))
+    return tuple(results) if bias else results[0]
+
+
+def describe(operands: dict[str, Any]) -> dict[str, Any]:
+    """Shapes and dtypes of operands, in NumPy's terms where they are torch tensors."""
+    return {name: _Described(name, a) if _is_torch(a) else a for name, a in operands.items()}
 
 
 class _Described:
@@ -149,11 +147,24 @@ def plan(rung: Rung, operands: dict[str, Any], channels: SlidingChannels) -> tup
     Raises:
         ValueError, TypeError: shapes or dtypes that do not fit, or that the rung does not support.
     """
-    if rung.op == "forward":
+    layer, shape = layer_of(rung.op, operands, channels)
+    reason = rung.supports(layer, backend().target)
+    if reason is not None:
+        raise TypeError(reason)
+    return layer, shape
+
+
+def layer_of(op: Op, operands: dict[str, Any], channels: SlidingChannels) -> tuple[Layer, tuple[int, ...]]:
+    """Check the operands; return the layer, and the shape of the result with its spatial dims.
+
+    Raises:
+        ValueError, TypeError: shapes or dtypes that do not fit.
+    """
+    if op == "forward":
         maps = operands["x"]
         legal.check_forward(operands["x"], operands["weight"], operands["bias"], channels)
         shape = (maps.shape[0], channels.out_channels, *maps.shape[2:])
-    elif rung.op == "grad_input":
+    elif op == "grad_input":
         maps = operands["grad_output"]
         legal.check_grad_input(maps, operands["weight"], channels)
         shape = (maps.shape[0], channels.in_channels, *maps.shape[2:])
@@ -161,11 +172,7 @@ def plan(rung: Rung, operands: dict[str, Any], channels: SlidingChannels) -> tup
         maps = operands["grad_output"]
         legal.check_grad_weight(maps, operands["x"], channels)
         shape = (channels.out_channels, channels.group_width)
-    layer = Layer(channels, maps.shape[0], math.prod(maps.shape[2:]), maps.dtype)
-    reason = rung.supports(layer, backend().target)
-    if reason is not None:
-        raise TypeError(reason)
-    return layer, shape
+    return Layer(channels, maps.shape[0], math.prod(maps.shape[2:]), maps.dtype), shape
 
 
 def kernel_operands(op: Op, operands: dict[str, Any], layer: Layer) -> list[Any]:

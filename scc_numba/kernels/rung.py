@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -16,6 +16,7 @@ import numpy as np
 from scc_reference import SlidingChannels
 
 from scc_numba.device import Kernel, device_array, to_device
+from scc_numba.device.pointers import addresses
 
 Op = Literal["forward", "grad_input", "grad_weight"]
 OPS: tuple[Op, ...] = get_args(Op)
@@ -104,6 +105,15 @@ class Layer:
             "grad_weight": self.weight_shape,
         }[op]
 
+    def shapes(self, op: Op) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the arrays of an operation as kernels take them, the result last: see `Launch`."""
+        operands: dict[Op, tuple[tuple[int, ...], ...]] = {
+            "forward": (self.input_shape, self.weight_shape, (self.channels.out_channels,)),
+            "grad_input": (self.output_shape, self.weight_shape),
+            "grad_weight": (self.output_shape, self.input_shape),
+        }
+        return *operands[op], self.result_shape(op)
+
     @property
     def multiply_adds(self) -> int:
         """N·K·P·G, the same for all three operations."""
@@ -172,6 +182,37 @@ class Launch:
         if self.then is not None:
             self.then(*workspace, *results, stream=stream)
 
+    def prepare(self, dtypes: Sequence[np.dtype[Any]]) -> Callable[..., None] | None:
+        """The same as a function of addresses of GPU memory, with all done now that can be.
+
+        Args:
+            dtypes: of the arrays, in their order.
+
+        Returns:
+            Called with the addresses and `stream`, its handle; see `scc_numba.device.PreparedLaunch`. None where a
+            kernel takes arrays, and not addresses.
+
+        Raises:
+            NoBackend: there is no GPU.
+        """
+        if self.zeroed is not None or not self.kernel.pointers:
+            return None
+        workspace = self._workspace_on_device
+        fixed = (*self._tables_on_device, *workspace, *self.scalars)
+        launch = self.kernel.prepare(self.grid, self.block, self.shared_bytes, dtypes, fixed)
+        if self.then is None:
+            return launch
+        second = self.then.prepare([np.dtype(np.float32), *dtypes[-self.results :]])
+        if second is None:
+            return None
+        (partial,) = addresses(workspace)
+
+        def both(*arrays: int, stream: int = 0) -> None:
+            launch(*arrays, stream=stream)
+            second(partial, *arrays[-self.results :], stream=stream)
+
+        return both
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -214,6 +255,7 @@ class Rung:
         dtypes: the types it computes in.
         rounds_to: what it rounds its operands to before it multiplies them, "tf32"; None where it does not.
         least_target: the oldest GPU generation that can run it, "sm_80"; None where all can.
+        flat_columns: whether it numbers the pixels of all images, of which there must then be few enough.
         compiled_per_layer: whether each layer needs a kernel of its own, a second's work for the compiler.
         deterministic: whether two runs give the same bits, which atomic additions do not promise.
         with_bias: whether it can sum the gradient of the bias in the same pass: `build(layer, tile, bias=True)`.
@@ -229,6 +271,7 @@ class Rung:
     dtypes: tuple[str, ...] = ("float32", "float64")
     rounds_to: str | None = None
     least_target: str | None = None
+    flat_columns: bool = False
     compiled_per_layer: bool = False
     deterministic: bool = True
     with_bias: bool = False
@@ -256,6 +299,11 @@ class Rung:
         """None if the rung runs this layer on this target ("sm_90"; None for any), else the reason it does not."""
         if layer.dtype.name not in self.dtypes:
             return f"rung {self.name} computes in {' or '.join(self.dtypes)}, not in {layer.dtype}"
+        if self.flat_columns:
+            try:
+                _ = layer.columns
+            except ValueError as error:
+                return f"rung {self.name} numbers the columns of all images: {error}"
         if (
             target is not None
             and self.least_target is not None

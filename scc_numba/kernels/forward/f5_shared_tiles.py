@@ -133,6 +133,7 @@ RUNG = Rung(
     tiles,
     tile_names=("filters", "columns", "depth", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     compiled_per_layer=True,
     prediction=Prediction(
         "sectors read per 32 products", at_most=0.25, words="sectors read per 32 products: 1.28 → 0.16"

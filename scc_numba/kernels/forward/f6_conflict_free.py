@@ -150,6 +150,7 @@ RUNG = Rung(
     tiles,
     tile_names=("filters", "columns", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     compiled_per_layer=True,
     prediction=Prediction(
         "bank conflicts per shared request", at_most=0, words="bank conflicts per shared request: 1.57 → 0"

@@ -163,6 +163,7 @@ RUNG = Rung(
     tiles,
     tile_names=("filters", "columns", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     compiled_per_layer=True,
     prediction=Prediction(
         "128-bit share of global loads, %",

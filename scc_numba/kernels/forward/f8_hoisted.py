@@ -183,6 +183,7 @@ RUNG = Rung(
     tiles,
     tile_names=("filters", "columns", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     prediction=Prediction(
         "FFMA share of the k-tile loop, %", at_least=90, words="FFMA share of the k-tile loop: 86 → 90 %"
     ),

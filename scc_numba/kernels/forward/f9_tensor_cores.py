@@ -209,6 +209,7 @@ RUNG = Rung(
     tiles,
     tile_names=("filters", "columns", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     rounds_to="tf32",
     least_target="sm_80",
     prediction=Prediction(

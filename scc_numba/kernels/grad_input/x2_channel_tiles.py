@@ -136,5 +136,6 @@ RUNG = Rung(
     tiles,
     tile_names=("channels", "columns", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     prediction=Prediction(SECTORS, at_most=0.51, words=f"{SECTORS}: 5 → 0.5"),
 )

@@ -163,6 +163,7 @@ RUNG = Rung(
     tiles,
     tile_names=("channels", "columns", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     prediction=Prediction(
         "FFMA share of the k-tile loop, %", at_least=88, words="FFMA share of the k-tile loop: 17 → 90 %"
     ),

@@ -151,6 +151,7 @@ RUNG = Rung(
     tiles,
     tile_names=("filters", "offsets", "depth", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     with_bias=True,
     deterministic=False,
     prediction=Prediction(

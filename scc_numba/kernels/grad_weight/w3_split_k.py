@@ -152,6 +152,7 @@ RUNG = Rung(
     tiles,
     tile_names=("filters", "offsets", "depth", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     with_bias=True,
     prediction=Prediction(
         "atomic requests per 32 products", at_most=0, words="atomic requests per 32 products: 1/8 → 0"

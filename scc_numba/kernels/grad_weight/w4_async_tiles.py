@@ -178,6 +178,7 @@ RUNG = Rung(
     tiles,
     tile_names=("filters", "channels", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     with_bias=True,
     prediction=Prediction(
         "FFMA share of the k-tile loop, %", at_least=88, words="FFMA share of the k-tile loop: 5 → 89 %"
