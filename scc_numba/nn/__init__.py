@@ -1,0 +1,1 @@
+"""The operator in PyTorch. Needs the extra `torch`."""
