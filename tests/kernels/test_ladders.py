@@ -54,7 +54,7 @@ def test_no_rung_leans_on_another(rung):
     source = Path(rung.kernel_file).read_text(encoding="utf-8")
     imported = re.findall(r"from scc_numba\.kernels\.(\S+) import", source)
     assert set(imported) <= {"rung", "zero", "primitives", "tiling", "windows", "parts"}
-    assert len(source.splitlines()) <= 220
+    assert len(source.splitlines()) <= 230
 
 
 @each_rung
