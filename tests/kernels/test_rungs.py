@@ -12,7 +12,7 @@ from scc_reference import SlidingChannels
 
 from scc_numba.check import check
 from scc_numba.device import LaunchError, backend
-from scc_numba.kernels import OPS, find_rung, ladder
+from scc_numba.kernels import OPS, Layer, find_rung, ladder
 
 LAYERS = int(os.environ.get("SCC_NUMBA_LAYERS", "200"))
 FEWER = 10  # where every layer must be compiled: its kernel takes longer to compile than to try
@@ -27,6 +27,30 @@ def test_holds_every_property(rung):
     result = check(rung, rung.op, max_examples=layers)
     assert result.passed, str(result)
     assert result.examples >= 0.9 * layers  # Hypothesis may run out of small cases, but hardly
+
+
+TILED = [rung for rung in RUNGS if len(rung.tile_names) > 2]
+
+
+@pytest.mark.parametrize("rung", TILED, ids=lambda rung: rung.name)
+@pytest.mark.parametrize("pixels", [36, 35], ids=["wide copies", "narrow copies"])
+def test_every_tile_is_right(rung, pixels):
+    if backend().name == "simulator":
+        pytest.skip("minutes in the simulator")
+    channels = SlidingChannels(48, 34, groups=2, overlap=1 / 3)
+    layer = Layer(channels, 2, pixels, np.dtype(np.float32))
+    draw = np.random.default_rng(0)
+    names = {
+        "forward": ("x", "weight"),
+        "grad_input": ("grad_output", "weight"),
+        "grad_weight": ("grad_output", "x"),
+    }
+    shapes = {"x": layer.input_shape, "weight": layer.weight_shape, "grad_output": layer.output_shape}
+    operands = [draw.integers(-3, 4, shapes[name]).astype(np.float32) for name in names[rung.op]]
+    expected = getattr(scc_reference, f"scc_{rung.op}")(*operands, channels=channels)
+    for tile in rung.tiles(layer):
+        result = rung.run(*operands, channels=channels, tile=tile)
+        np.testing.assert_array_equal(result, expected, err_msg=f"tile {tile}")
 
 
 @pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
@@ -61,6 +85,4 @@ def test_more_blocks_than_a_row_holds_is_a_clear_error(monkeypatch):
 
 
 def _layer():
-    from scc_numba.kernels import Layer
-
     return Layer(SlidingChannels(4, 4, 2, 0.5), 1, 4, np.dtype(np.float32))

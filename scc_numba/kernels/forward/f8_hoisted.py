@@ -138,17 +138,18 @@ def kernel(tile: Tile, exact: bool, x_wide: bool, w_wide: bool) -> Kernel:
                 step(sums, tiles, x_at + 12 * COLUMNS, w_at + 12)
                 now = uint32(BUFFER - now)
             cuda.syncthreads()  # before the next tiles are copied over these
-            for i in range(ROWS):
-                r = uint32(first_row + row + i * DOWN)
-                k = filters[min(r, K - ONE)]
-                for h in range(WIDTH):
-                    q, s = uint32(first_column + column + h % FOUR + h // FOUR * NEXT_COLUMNS), i * WIDTH + h
+            for h in range(0, WIDTH, FOUR if x_wide else ONE):
+                q = uint32(first_column + column + h % FOUR + h // FOUR * NEXT_COLUMNS)
+                y_at = uint64(q // P) * K * P + q % P
+                for i in range(ROWS):
+                    r, s = uint32(first_row + row + i * DOWN), i * WIDTH + h
                     if r < K and q < columns:
-                        at, b = (uint64(q // P) * K + k) * P + q % P, bias[k]
-                        if not x_wide:
-                            y[at] = sums[s] + b
-                        elif h % FOUR == 0:
-                            store4(y, at, sums[s] + b, sums[s + 1] + b, sums[s + 2] + b, sums[s + 3] + b)
+                        k = filters[r]
+                        line, b = uint64(k) * P, bias[k]
+                        if x_wide:
+                            store4(y, y_at + line, sums[s] + b, sums[s + 1] + b, sums[s + 2] + b, sums[s + 3] + b)
+                        else:
+                            y[y_at + line] = sums[s] + b
             tile_down = uint32(tile_down + uint32(cuda.gridDim.y))
 
     return forward_hoisted

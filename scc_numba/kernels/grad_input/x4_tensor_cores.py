@@ -161,16 +161,18 @@ def kernel(tile: Tile, exact: bool, y_wide: bool, w_wide: bool) -> Kernel:
             now = uint32(BUFFER - now)
         for i in range(MMA_ACROSS):
             q = uint32(first_column + column + i * SIXTEEN)
+            q_next = uint32(q + 1)
+            to, to_next = uint64(q // P) * C * P + q % P, uint64(q_next // P) * C * P + q_next % P
             for j in range(MMA_DOWN * TWO):
                 c = uint32(first_channel + row + j // TWO * EIGHT + quad * TWO + j % TWO)
+                line, s = uint64(c) * P, (i * MMA_DOWN + j // TWO) * FOUR + j % TWO
                 if (exact or c < C) and q < columns:
-                    to, s = (uint64(q // P) * C + c) * P + q % P, (i * MMA_DOWN + j // TWO) * FOUR + j % TWO
                     if y_wide:
-                        store2(grad_input, to, sums[s], sums[s + 2])
+                        store2(grad_input, to + line, sums[s], sums[s + 2])
                     else:
-                        grad_input[to] = sums[s]
-                        if q + 1 < columns:
-                            grad_input[(uint64((q + 1) // P) * C + c) * P + (q + 1) % P] = sums[s + 2]
+                        grad_input[to + line] = sums[s]
+                        if q_next < columns:
+                            grad_input[to_next + line] = sums[s + 2]
 
     return grad_input_tensor_cores
 

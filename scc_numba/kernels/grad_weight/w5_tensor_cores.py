@@ -44,7 +44,7 @@ from scc_numba.kernels.tiling import band_tiles, cheapest_in_band, filters_by_st
 MOST_BLOCKS, WHOLE_WARP = 65_535, 0xFFFFFFFF
 DEPTH = 16  # pixels of a k tile
 # filters, channels, rows, width: rows × width are the sums of a warp
-TILES = ((64, 128, 64, 64), (128, 128, 64, 64), (64, 64, 32, 32), (32, 32, 32, 16), (16, 32, 16, 8))
+TILES = ((64, 128, 64, 64), (128, 128, 64, 64), (64, 64, 32, 32), (32, 32, 32, 16), (16, 32, 16, 16))
 
 
 @cache
@@ -163,14 +163,14 @@ def kernel(tile: Tile, wide: bool, exact: bool, bias: bool) -> Kernel:
             for i in range(MMA_DOWN * TWO):
                 r = uint32(first_row + row + i * EIGHT)
                 k = filters[min(r, K - ONE)]
-                late = uint32(k * S % C - start)
+                late, width = uint32(k * S % C - start), G if r < K else ZERO
+                to = pointer_to(partial, base + uint64(k) * G)
                 for j in range(MMA_ACROSS * TWO):
                     channel = uint32(first_channel + column + j // TWO * EIGHT + quad * TWO + j % TWO)
                     offset = uint32(channel - late)  # before the filter's window: negative, a large number
                     offset = uint32(offset + C) if not exact and offset >= C else offset
-                    if exact or (r < K and channel < C and offset < G):
-                        s = (i // TWO * MMA_ACROSS + j // TWO) * FOUR + i % TWO * TWO + j % TWO
-                        partial[base + uint64(k) * G + offset] = sums[s]
+                    if exact or (channel < C and offset < width):
+                        to[offset] = sums[(i // TWO * MMA_ACROSS + j // TWO) * FOUR + i % TWO * TWO + j % TWO]
             for i in range(G_COPIES):
                 if bias and first_channel == 0:  # the lanes that copied a line have each summed some of its pixels
                     total = bias_sums[i]
