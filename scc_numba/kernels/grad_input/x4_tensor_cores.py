@@ -203,6 +203,7 @@ RUNG = Rung(
     tiles,
     tile_names=("channels", "columns", "rows", "width"),
     dtypes=("float32",),
+    flat_columns=True,
     rounds_to="tf32",
     least_target="sm_80",
     flat_columns=True,
