@@ -52,7 +52,8 @@ readme: $(VENV)/test ## run the commands, and put their output and the figures i
 	@$(BIN)/scc-numba model --plot tutorials/images/roofline.svg > build/model.txt
 	@COLUMNS=96 $(BIN)/scc-numba ladder --report build/readme > build/ladder.txt
 	@$(BIN)/$(CHECK) > build/check.txt || test $$? = 1
-	@$(FILL) "ladder table=build/readme/ladder.csv" "make ladder=build/ladder.txt" "$(CHECK)=build/check.txt"
+	@$(FILL) "ladder table=build/readme/ladder.csv" "make ladder=build/ladder.txt" "$(CHECK)=build/check.txt" \
+		"times=scc_numba/measure/results"
 	@$(BIN)/python -m pytest -q > build/pytest.txt || { tail -n 20 build/pytest.txt; exit 1; }
 	@{ echo …; tail -n 1 build/pytest.txt; } > build/test.txt
 	@$(FILL) "make test=build/test.txt"

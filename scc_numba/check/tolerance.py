@@ -81,14 +81,25 @@ def errors_in_bounds(
     exact = reference(op, wide, channels)
     if result.shape != exact.shape:
         raise ValueError(f"result has shape {result.shape}, expected {exact.shape}")
-    unit = np.finfo(result.dtype).eps / 2
     terms = reduction_length(op, operands, channels)
-    size = _magnitude(op, wide, channels, zero_mean)
-    bound = SAFETY * unit * np.sqrt(terms) * size + unit * np.abs(exact)
+    bound = bound_of(exact, _magnitude(op, wide, channels, zero_mean), terms, result.dtype)
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.abs(result - exact)
         in_bounds = np.where(error == 0, 0.0, error / bound)  # 0/0: nothing to sum, and nothing summed
     return np.asarray(in_bounds, dtype=np.float64)
+
+
+def bound_of(exact: Array, size: Array, terms: Array | int, dtype: np.dtype[Any]) -> Array:
+    """How far a result may be from the exact one.
+
+    Args:
+        exact: the exact results.
+        size: √(Σ w²x²) of each, or Σ|w||x| for data that is not of zero mean.
+        terms: how many products each sums, and its bias.
+        dtype: of the accumulator and of the result.
+    """
+    unit = np.finfo(dtype).eps / 2
+    return np.asarray(SAFETY * unit * np.sqrt(terms) * size + unit * np.abs(exact))
 
 
 def as_multiplied(operands: dict[str, Any], rounds_to: str | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from scc_numba.cli import check, doctor, ladder, model, profile, run, sass
+from scc_numba.cli import bench, check, doctor, ladder, model, profile, run, sass
 
 app = typer.Typer(
     name="scc-numba",
@@ -20,4 +20,5 @@ app.command("profile", epilog=profile.EPILOG)(profile.profile_command)
 app.command("run", epilog=run.EPILOG, context_settings=run.CONTEXT)(run.run_command)
 app.command("sass", epilog=sass.EPILOG)(sass.sass_command)
 app.command("model", epilog=model.EPILOG)(model.model_command)
+app.command("bench", epilog=bench.EPILOG)(bench.bench_command)
 app.command("doctor")(doctor.doctor_command)

@@ -134,6 +134,12 @@ def tuned(layer: Layer, op: Op, target: str | None) -> list[Tuned]:
     return sorted((row for row in rows if row.batch == nearest), key=lambda row: row.microseconds)
 
 
+def use(path: Path) -> None:
+    """Let this table go before the recorded ones, in this process."""
+    os.environ[VARIABLE] = str(path)
+    _tables.cache_clear()
+
+
 @cache
 def _tables(named: str) -> dict[tuple[Any, ...], list[Tuned]]:
     """All tables by key; those of the recorded ones are left out where the named one has something."""

@@ -37,7 +37,7 @@ class TorchLaunch:
 
         flat = [tensor.detach().view(shape) for tensor, shape in zip(tensors, self._shapes, strict=True)]
         arrays = [cuda.as_cuda_array(tensor, sync=False) for tensor in flat]
-        self.launch(*arrays, stream=cuda.external_stream(stream))
+        self.launch(*arrays, stream=cuda.external_stream(stream) if stream else None)
 
 
 def current_stream(device: int) -> int:

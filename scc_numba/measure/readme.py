@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 from scc_numba.kernels import OPS, ladder
+from scc_numba.measure.bench.record import recorded
+from scc_numba.measure.bench.summary import readme_table
 from scc_numba.measure.files import write_whole
 from scc_numba.measure.ladder_page import TITLES
 
@@ -49,12 +51,17 @@ def ladder_table(rows: list[dict[str, str]]) -> str:
 
 
 def main(readme: str, *places: str) -> None:
-    """Fill places of the README, each given as "name=file": a table from a .csv file, else a command's output."""
+    """Fill places of the README, each given as "name=file".
+
+    A .csv file becomes a table, a folder of recorded runs the table of times, anything else a command's output.
+    """
     path = Path(readme)
     text = path.read_text(encoding="utf-8")
     for place in places:
         name, _, file = place.partition("=")
-        if file.endswith(".csv"):
+        if Path(file).is_dir():
+            text = fill(text, name, readme_table(recorded(Path(file))))
+        elif file.endswith(".csv"):
             with open(file, newline="", encoding="utf-8") as stream:
                 text = fill(text, name, ladder_table(list(csv.DictReader(stream))))
         else:
