@@ -102,10 +102,15 @@ def _check_weight(weight: HasShapeAndDtype, channels: SlidingChannels) -> None:
         raise ValueError(f"weight has shape {shape}, expected (out_channels, group_width) = {expected}{hint}")
 
 
+def _is_floating(dtype: Any) -> bool:
+    # NumPy gets bfloat16 from a package, and does not count it among its own.
+    return getattr(dtype, "name", None) == "bfloat16" or np.issubdtype(np.dtype(dtype), np.floating)
+
+
 def _check_dtypes(**operands: HasShapeAndDtype | None) -> None:
-    dtypes = {name: np.dtype(operand.dtype) for name, operand in operands.items() if operand is not None}
+    dtypes = {name: operand.dtype for name, operand in operands.items() if operand is not None}
     for name, dtype in dtypes.items():
-        if not np.issubdtype(dtype, np.floating):
+        if not _is_floating(dtype):
             raise TypeError(f"{name} has dtype {dtype}, expected a floating-point dtype such as float32")
     if len(set(dtypes.values())) > 1:
         listed = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())

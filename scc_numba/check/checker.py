@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
-import numpy as np
 from hypothesis.errors import FlakyFailure
 
 from scc_numba.check.picture import draw_window
@@ -15,8 +14,11 @@ from scc_numba.check.properties import ABOUT_WINDOWS, PROPERTIES, Property, retu
 from scc_numba.check.strategies import Case, cases
 from scc_numba.check.trial import Broken, Trial
 from scc_numba.device import backend
+from scc_numba.device.number import in_numpy, is_floating, number_type
 from scc_numba.kernels import OPS, Op, Rung, Tile
 from scc_numba.kernels.rung import closest
+
+DTYPES = ("float32", "float64")  # that are drawn for a callable which does not say what it computes in
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def check(
     op: Op,
     *,
     max_examples: int = 100,
-    dtypes: Sequence[str] = ("float32", "float64"),
+    dtypes: Sequence[str] | str | None = None,
     seed: int = 0,
     deterministic: bool | None = None,
     on_example: Callable[[int], None] | None = None,
@@ -102,7 +104,8 @@ def check(
             or `run(grad_output, x, channels=…)`, NumPy in and out. A `Rung` is tried at the tiles it offers.
         op: "forward", "grad_input" or "grad_weight".
         max_examples: how many layers to draw.
-        dtypes: the types to draw, by name.
+        dtypes: the types to draw, by name; by default those of the rung, float32 and float64 where it is none.
+            16-bit types are accumulated in float32, and rounded once. bfloat16 needs the package ml_dtypes.
         seed: the same seed draws the same layers.
         deterministic: whether two runs must give the same bits; by default, what the rung says, else no.
         on_example: called with the number of layers tried so far.
@@ -122,8 +125,10 @@ def check(
         raise ValueError(f"op={op!r} is not an operation: {closest(str(op), OPS)}")
     if not isinstance(max_examples, int) or max_examples < 1:
         raise ValueError(f"max_examples={max_examples!r} must be a whole number, at least 1")
-    dtypes = _floating_dtypes(dtypes)
     rung = run if isinstance(run, Rung) else None
+    if dtypes is None:
+        dtypes = in_numpy(DTYPES if rung is None else rung.dtypes)
+    dtypes = _floating_dtypes(dtypes)
     if rung is not None:
         if rung.op != op:
             raise ValueError(f"op={op!r}, but rung {rung.name} computes {rung.op}")
@@ -149,9 +154,12 @@ def check(
 
 def _floating_dtypes(dtypes: Sequence[Any] | str) -> list[str]:
     """Names of dtypes, given as one or several; an error for none, or for one that is not floating."""
-    names = [np.dtype(dtype).name for dtype in ([dtypes] if isinstance(dtypes, str) else dtypes)]
-    if not names or not all(np.issubdtype(name, np.floating) for name in names):
+    types = [number_type(dtype) for dtype in ([dtypes] if isinstance(dtypes, str) else dtypes)]
+    if not types or not all(map(is_floating, types)):
         raise ValueError(f"dtypes={dtypes!r} must name one floating-point type or more, such as float32")
+    names = [dtype.name for dtype in types]
+    if in_numpy(names) != tuple(names):
+        raise ValueError(f"dtypes={dtypes!r}: NumPy has bfloat16 from the package ml_dtypes; pip install ml_dtypes")
     return names
 
 

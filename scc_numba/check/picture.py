@@ -82,7 +82,7 @@ def _seen(trial: Trial) -> tuple[Array | None, str]:
             return _rounded(grad[:, :, 0], G), ""
         number = np.arange(1, C + 1).astype(dtype).reshape(1, C, 1)  # channel c holds c + 1
         grad = ask(np.ones((1, K, 1), dtype), number, channels=channels)
-        read = np.rint(np.clip(np.nan_to_num(grad, nan=0), 0, C + 1)).astype(int) - 1
+        read = np.rint(np.clip(np.nan_to_num(grad.astype(float), nan=0), 0, C + 1)).astype(int) - 1
         table = np.full((K, C), -1)
         for k, j in np.ndindex(K, G):
             if 0 <= read[k, j] < C:
@@ -93,5 +93,6 @@ def _seen(trial: Trial) -> tuple[Array | None, str]:
 
 
 def _rounded(weights_met: Array, group_width: int) -> Array:
-    offsets = np.rint(np.clip(np.nan_to_num(weights_met, nan=-1), -1, group_width + 1)).astype(int) - 1
+    met = np.nan_to_num(weights_met.astype(float), nan=-1)
+    offsets = np.rint(np.clip(met, -1, group_width + 1)).astype(int) - 1
     return np.where((offsets < -1) | (offsets >= group_width), -2, offsets)

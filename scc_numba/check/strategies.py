@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from hypothesis import strategies as st
 from scc_reference import SlidingChannels
 
+from scc_numba.device.number import number_type
 from scc_numba.kernels import Layer
 
 # Around the widths of warps and blocks, and the odd sizes of real images (7×7 = 49).
@@ -96,7 +96,7 @@ def cases(draw: st.DrawFn, dtypes: Sequence[str] = ("float32", "float64")) -> Ca
     batch = draw(st.sampled_from((1, 1, 1, 2, 2, 3, 5, 0)))
     largest = max(channels.in_channels, channels.out_channels) * max(batch, 1)
     spatial = draw(images(most_pixels=max(1, most // largest)))
-    layer = Layer(channels, batch, math.prod(spatial), np.dtype(draw(st.sampled_from(list(dtypes)))))
+    layer = Layer(channels, batch, math.prod(spatial), number_type(draw(st.sampled_from(list(dtypes)))))
     return Case(
         layer,
         spatial,

@@ -4,9 +4,11 @@ Probabilistic rounding analysis (Higham and Mary, "A new approach to probabilist
 SIAM J. Sci. Comput. 41, 2019): the rounding errors of a sum of n products of zero mean behave like a random
 walk, so that
 
-    |y − ŷ|  ≤  8 · u · √n · √(Σ w²x²)  +  u · |ŷ|
+    |y − ŷ|  ≤  8 · u · √n · √(Σ w²x²)  +  v · |ŷ|
 
-with u the unit roundoff of the accumulator, ŷ the result in wider arithmetic, and one more term for a bias.
+with u the unit roundoff of the accumulator, v that of the type in which the result is stored, ŷ the result in wider
+arithmetic, and one more term for a bias. Results of 16 bits are accumulated in float32: there v is much the larger;
+and where float16 runs out of exponents, the last term is half its smallest number instead, if that is more.
 For data that is not of zero mean the partial sums grow, and Σ|w||x| stands in place of the root. There is no
 free absolute tolerance: an output of zeros fails, and so does anything that is not finite.
 """
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 from scc_reference import SlidingChannels, scc_forward, scc_grad_input, scc_grad_weight
 
+from scc_numba.device.number import has_sixteen_bits
 from scc_numba.kernels import Op
 
 Array = np.ndarray[Any, Any]
@@ -43,14 +46,28 @@ def reference(op: Op, operands: dict[str, Any], channels: SlidingChannels) -> Ar
 
 
 def wider(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in which the reference is computed for results of `dtype`.
+    """The dtype in which the reference is computed for results of `dtype`: so much wider that it counts as exact.
 
     float64 for narrower ones. For float64 itself the platform's extended precision; where it has none (Windows,
     some arm64), float64, and the reference's own error is then part of what the bound must hold.
     """
-    if np.finfo(dtype).nmant < np.finfo(np.float64).nmant:
+    if finfo(dtype).nmant < np.finfo(np.float64).nmant:
         return np.dtype(np.float64)
     return np.dtype(np.longdouble)
+
+
+def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which sums are accumulated whose results are stored in `dtype`: float32 for those of 16 bits."""
+    return np.dtype(np.float32) if has_sixteen_bits(dtype) else dtype
+
+
+def finfo(dtype: np.dtype[Any]) -> Any:
+    """Limits of a floating-point type: NumPy's, or those of ml_dtypes for bfloat16."""
+    if dtype.name != "bfloat16":
+        return np.finfo(dtype)
+    import ml_dtypes
+
+    return ml_dtypes.finfo(dtype)
 
 
 def errors_in_bounds(
@@ -84,7 +101,7 @@ def errors_in_bounds(
     terms = reduction_length(op, operands, channels)
     bound = bound_of(exact, _magnitude(op, wide, channels, zero_mean), terms, result.dtype)
     with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.abs(result - exact)
+        error = np.abs(result.astype(exact.dtype) - exact)
         in_bounds = np.where(error == 0, 0.0, error / bound)  # 0/0: nothing to sum, and nothing summed
     return np.asarray(in_bounds, dtype=np.float64)
 
@@ -96,10 +113,12 @@ def bound_of(exact: Array, size: Array, terms: Array | int, dtype: np.dtype[Any]
         exact: the exact results.
         size: √(Σ w²x²) of each, or Σ|w||x| for data that is not of zero mean.
         terms: how many products each sums, and its bias.
-        dtype: of the accumulator and of the result.
+        dtype: of the result, from which that of the accumulator follows.
     """
-    unit = np.finfo(dtype).eps / 2
-    return np.asarray(SAFETY * unit * np.sqrt(terms) * size + unit * np.abs(exact))
+    unit, stored = finfo(accumulator(dtype)).eps / 2, finfo(dtype)
+    least = np.where(size > 0, float(stored.smallest_subnormal) / 2, 0.0)
+    rounding = np.maximum(stored.eps / 2 * np.abs(exact), least)
+    return np.asarray(SAFETY * unit * np.sqrt(terms) * size + rounding)
 
 
 def as_multiplied(operands: dict[str, Any], rounds_to: str | None) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from scc_numba.check.strategies import Case
-from scc_numba.check.tolerance import reference
+from scc_numba.check.tolerance import accumulator, finfo, reduction_length, reference
 from scc_numba.device import LaunchError, NoBackend
 from scc_numba.kernels import Op, Rung, Tile
 
 Array = np.ndarray[Any, Any]
 Operands = dict[str, Any]
+LARGEST_INTEGER = 3  # of those that operands are drawn from
 
 
 class Broken(AssertionError):
@@ -110,7 +111,28 @@ class Trial:
     def small_integers(self, purpose: int = 0) -> Operands:
         """Operands between −3 and 3: every sum is exact in float32, in whatever order it is taken."""
         draw = self.generator(purpose)
-        return self.operands(lambda shape: draw.integers(-3, 4, shape))
+        return self.operands(lambda shape: draw.integers(-LARGEST_INTEGER, LARGEST_INTEGER + 1, shape))
+
+    def few_integers(self, purpose: int = 0) -> Operands:
+        """Small integers without a bias, most of them zero if need be: every *result* is exact in the case's dtype.
+
+        The results of two of them, added, are too. A product of two is at most 2·3·3 in size, and all integers up
+        to 2 ^ (bits of the significand) are exact; so the sums must not have more terms than one fits in the other.
+        Of longer ones some are kept: channels of x, filters of grad_output, or the pixels that a weight sums over.
+        """
+        operands = self.small_integers(purpose)
+        if self.op == "forward":
+            operands["bias"] = None
+        layer, name = self.case.layer, OPERANDS[self.op][0]
+        fit = 2 ** (finfo(layer.dtype).nmant + 1) // (2 * LARGEST_INTEGER**2)
+        if np.max(reduction_length(self.op, operands, layer.channels), initial=0) > fit:
+            maps = operands[name].reshape(*operands[name].shape[:2], layer.pixels)
+            summed = maps.shape[:1] + maps.shape[2:] if self.op == "grad_weight" else maps.shape[1:2]
+            kept = np.zeros(summed, bool)
+            kept.flat[self.generator(6).permutation(kept.size)[:fit]] = True  # the same for every purpose
+            kept = kept[:, None, :] if self.op == "grad_weight" else kept[:, None]
+            operands[name] = np.where(kept, maps, np.zeros_like(maps)).reshape(operands[name].shape)
+        return operands
 
     @cached_property
     def integers(self) -> Operands:
@@ -129,8 +151,10 @@ class Trial:
         return self.operands(draw.standard_normal)
 
     def reference(self, operands: Operands) -> Array:
-        """What the reference makes of the operands, in their dtype."""
-        return reference(self.op, operands, self.case.layer.channels)
+        """What the reference makes of the operands: accumulated as a kernel should, and rounded to their dtype."""
+        dtype = self.case.layer.dtype
+        wide = {n: None if array is None else array.astype(accumulator(dtype)) for n, array in operands.items()}
+        return reference(self.op, wide, self.case.layer.channels).astype(dtype)
 
     def expect_equal(self, result: Array, expected: Array, what: str) -> None:
         """Raise `Broken` with the first difference, unless two results are equal (NaN equals nothing)."""

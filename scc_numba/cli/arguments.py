@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from scc_reference import SlidingChannels
 
+from scc_numba.device.number import Bfloat16, number_type
 from scc_numba.kernels import OPS, Op, Rung, Tile, find_rung, ladder
 from scc_numba.kernels.rung import closest
 
 DEFAULT_LAYER = "4,64,64,32,32,4,0.5"
+DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 def parse_layer(text: str) -> tuple[int, int, int, SlidingChannels]:
@@ -81,10 +83,17 @@ def parse_op(name: str) -> Op:
 
 
 def parse_dtype(name: str) -> np.dtype[Any]:
-    """float32 or float64."""
-    if name not in ("float32", "float64"):
-        raise ValueError(f"dtype={name!r} is not one of float32, float64")
-    return np.dtype(name)
+    """A floating-point type by name.
+
+    Raises:
+        ValueError: there is no such type; or it is bfloat16, and the package that brings it is not installed.
+    """
+    if name not in DTYPES:
+        raise ValueError(f"dtype={name!r} is not one of {', '.join(DTYPES)}")
+    dtype = number_type(name)
+    if isinstance(dtype, Bfloat16):
+        raise ValueError("dtype='bfloat16' needs the package ml_dtypes: pip install ml_dtypes")
+    return np.dtype(dtype)
 
 
 def parse_rungs(names: list[str] | None, ops: list[str] | None) -> list[Rung]:

@@ -32,7 +32,7 @@ def check_command(
     ],
     op: Annotated[str | None, typer.Option(help="forward, grad_input or grad_weight.")] = None,
     examples: Annotated[int, typer.Option(help="How many layers to draw.", min=1)] = 100,
-    dtype: Annotated[list[str] | None, typer.Option(help="float32 or float64; both if not given.")] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="float32, float64, …; by default all of a rung.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same layers.")] = 0,
 ) -> None:
     """Hold a kernel to every property of sliding-channel convolution; exit with 1 if it breaks one."""
@@ -49,7 +49,7 @@ def check_command(
     else:
         run = find_rung(what)
         op = op or run.op
-    dtypes = [parse_dtype(name).name for name in dtype] if dtype else ["float32", "float64"]
+    dtypes = [parse_dtype(name).name for name in dtype] if dtype else None
     with progress_bar() as progress:
         task = progress.add_task(f"{what}, layers", total=examples)
 

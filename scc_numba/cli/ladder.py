@@ -45,7 +45,7 @@ def ladder_command(
     op: Annotated[
         list[str] | None, typer.Option(help="One ladder only: forward, grad_input or grad_weight. May repeat.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="The type of a number; a rung without it takes its own.")] = "float32",
     report: Annotated[
         Path | None, typer.Option(help="Folder for index.html (self-contained) and ladder.csv.", metavar="DIR")
     ] = None,
@@ -100,7 +100,8 @@ def show_climb(result: Climb, photo_name: str) -> None:
         for i, step in enumerate(result.of(op)):
             if i == 0:
                 table.add_row("", f"[italic]{TITLES[op]}[/]")
-            cells = [step.rung.name, step.rung.title]
+            own = "" if step.layer == result.layer else f" ({step.layer.dtype})"
+            cells = [step.rung.name, step.rung.title + own]
             cells += ["[green]right[/]" if step.right else "[bold red]wrong[/]", format_error(step.error)]
             values = [format_figure(figure) for figure in step.figures]
             cells += [*values[:1], format_ratio(step.ratio), *values[1:]] if values else []

@@ -74,7 +74,9 @@ def model_command(
         str, typer.Option(help="N,C,K,H,W,groups,overlap of the SCC layer.", metavar="N,C,K,…")
     ] = MODEL_LAYER,
     tile: Annotated[str | None, typer.Option(help="One that the rung offers, such as 128 or 64x128x16.")] = None,
-    dtype: Annotated[str, typer.Option(help="The type of a number: float32, float64, …")] = "float32",
+    dtype: Annotated[
+        str | None, typer.Option(help="The type of a number. If not given, float32, or one that the rung has.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the roofline into FILE.svg or FILE.png.")] = None,
 ) -> None:
     """Model rungs at the speed of light: what binds them on a GPU, and how far off its peak that is."""
@@ -83,7 +85,7 @@ def model_command(
         raise ValueError(f"tile={tile!r} belongs to one rung; name it with --rung")
     chosen = find_gpu(gpu)
     batch, height, width, channels = parse_layer(layer)
-    described = Layer(channels, batch, height * width, parse_dtype(dtype))
+    described = Layer(channels, batch, height * width, parse_dtype(dtype or "float32"))
     if plot is not None:
         if plot.suffix not in (".png", ".svg"):
             raise ValueError(f"plot={str(plot)!r} must end in .svg or .png")
@@ -94,7 +96,8 @@ def model_command(
         for one in rungs:
             stop_if_interrupted()
             progress.update(task, description=f"{one.name} {one.title}")
-            entries.append(_examine(one, described, chosen, tile))
+            suited = described if dtype else one.suited(described)
+            entries.append(_examine(one, suited, chosen, tile))
             progress.advance(task)
     if all(entry.light is None for entry in entries):
         raise ValueError("; ".join(dict.fromkeys(entry.problem for entry in entries)))

@@ -43,7 +43,7 @@ def profile_command(
         str, typer.Option(help="N,C,K,H,W,groups,overlap of the SCC layer.", metavar="N,C,K,…")
     ] = DEFAULT_LAYER,
     tile: Annotated[str | None, typer.Option(help="One that the rung offers, such as 128 or 64x128x16.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="The type of a number: float32, float64, …")] = "float32",
     target: Annotated[str, typer.Option(help="The GPU generation to compile for.")] = "sm_90",
     html: Annotated[
         Path | None, typer.Option(help="Write the line view as a self-contained page; folders are made.")

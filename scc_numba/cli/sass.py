@@ -52,6 +52,7 @@ class Entry:
     """One rung for one target: its facts, or why there are none."""
 
     rung: Rung
+    layer: Layer
     tile: Tile
     target: str
     facts: SassFacts | None
@@ -71,7 +72,9 @@ def sass_command(
         list[str] | None, typer.Option(help=f"A GPU generation. May repeat; {', '.join(TARGETS)} if not given.")
     ] = None,
     tile: Annotated[str | None, typer.Option(help="One that the rung offers, such as 128 or 64x128x16.")] = None,
-    dtype: Annotated[str, typer.Option(help="The type of a number: float32, float64, …")] = "float32",
+    dtype: Annotated[
+        str | None, typer.Option(help="The type of a number. If not given, float32, or one that the rung has.")
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the k-tile loop beside its Python lines.")] = False,
     to_file: Annotated[Path | None, typer.Option("--csv", help="Write all figures as a long-format table.")] = None,
 ) -> None:
@@ -85,7 +88,7 @@ def sass_command(
     for name in targets:
         limits_of(name)
     batch, height, width, channels = parse_layer(layer)
-    described = Layer(channels, batch, height * width, parse_dtype(dtype))
+    described = Layer(channels, batch, height * width, parse_dtype(dtype or "float32"))
     if to_file is not None:
         writable_folder(to_file.parent)
     tools = versions()
@@ -96,9 +99,10 @@ def sass_command(
             for name in targets:
                 stop_if_interrupted()
                 progress.update(task, description=f"{one.name} {one.title}, {name}")
-                entries.append(_examine(one, described, name, parse_tile(tile)))
+                suited = described if dtype else one.suited(described)
+                entries.append(_examine(one, suited, name, parse_tile(tile)))
                 progress.advance(task)
-    found = [(e.rung, described, e.tile, e.facts) for e in entries if e.facts is not None]
+    found = [(e.rung, e.layer, e.tile, e.facts) for e in entries if e.facts is not None]
     if not found:
         raise ValueError("; ".join(dict.fromkeys(e.problem for e in entries)))
     out.print(f"[bold]layer[/] {described}", highlight=False)
@@ -122,11 +126,11 @@ def _examine(rung: Rung, layer: Layer, target: str, tile: Tile | None) -> Entry:
     chosen = tile or rung.tiles(layer)[0]
     reason = rung.supports(layer, target)
     if reason is not None:
-        return Entry(rung, chosen, target, None, reason)
+        return Entry(rung, layer, chosen, target, None, reason)
     try:
-        return Entry(rung, chosen, target, rung_facts(rung, layer, target, tile))
+        return Entry(rung, layer, chosen, target, rung_facts(rung, layer, target, tile))
     except ToolFailed as error:
-        return Entry(rung, chosen, target, None, str(error))
+        return Entry(rung, layer, chosen, target, None, str(error))
 
 
 def _print_overview(entries: list[Entry]) -> None:

@@ -12,6 +12,7 @@ from numba import cuda
 from scc_numba.device import direct
 from scc_numba.device.backend import LaunchShape
 from scc_numba.device.choice import VARIABLE, NoBackend, driver
+from scc_numba.device.number import as_words
 from scc_numba.device.pointers import addresses
 
 if TYPE_CHECKING:
@@ -104,11 +105,12 @@ class Gpu:
 
     def to_device(self, array: np.ndarray[Any, Any]) -> Any:
         """Copy to a new device array."""
-        return cuda.to_device(array)
+        device = cuda.to_device(as_words(array))  # of bfloat16, numba-cuda could not read the memory
+        return device if device.dtype == array.dtype else device.view(array.dtype)
 
     def to_host(self, array: Any) -> np.ndarray[Any, Any]:
         """Copy to a new NumPy array; waits for the launches before."""
-        return np.asarray(array.copy_to_host())
+        return np.asarray(as_words(array).copy_to_host()).view(array.dtype)
 
     def device_array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         """Allocate without writing."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from scc_numba.device.backend import Backend, Dims, LaunchShape, backend
 from scc_numba.device.choice import NoBackend, numba_simulator_is_on
+from scc_numba.device.number import WORD, as_words, has_sixteen_bits
 from scc_numba.device.pointers import pointer_types
 from scc_numba.device.prepared import PreparedLaunch
 from scc_numba.device.profile import recording
@@ -57,6 +58,10 @@ class Kernel:
         """Numba types of the parameters, where they are not those that Numba gives the arguments by itself."""
         return pointer_types(arguments) if self.pointers else None
 
+    def seen(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments as the kernel sees them: through flat pointers, numbers of 16 bits are words."""
+        return tuple(map(as_words, arguments)) if self.pointers else arguments
+
     def __call__(self, *arguments: Any) -> None:
         """Refuse: a kernel has no grid of its own."""
         raise TypeError(f"kernel {self.name} needs a grid and a block: {self.name}[grid, block](...)")
@@ -84,7 +89,7 @@ class Kernel:
         with self._failing_clearly(where, grid, block):
             shape = _shape(grid, block, stream, shared_bytes)
             with recording(self.name, shape.grid, shape.block, shared_bytes) as record:
-                where.launch(self, shape, arguments, record)
+                where.launch(self, shape, self.seen(arguments), record)
 
     def prepare(
         self, grid: Any, block: Any, shared_bytes: int, dtypes: Sequence[np.dtype[Any]], fixed: tuple[Any, ...]
@@ -110,7 +115,8 @@ class Kernel:
         if prepare is None:
             raise NoBackend(f"launches are prepared for a GPU; here is the {where.name}, which takes arrays")
         with self._failing_clearly(where, grid, block):
-            signature = pointer_types((*(np.empty(0, dtype) for dtype in dtypes), *fixed))
+            empty = (np.empty(0, WORD if has_sixteen_bits(dtype) else dtype) for dtype in dtypes)
+            signature = pointer_types((*empty, *fixed))
             on_stream = prepare(self, _shape(grid, block, None, shared_bytes), signature, fixed)
         return PreparedLaunch(on_stream, fixed)
 

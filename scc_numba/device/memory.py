@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scc_numba.device.backend import backend
+from scc_numba.device.number import is_floating, number_type
 
 
 def to_device(array: Any) -> Any:
@@ -23,7 +24,7 @@ def to_host(array: Any) -> np.ndarray[Any, Any]:
 def device_array(shape: int | tuple[int, ...], dtype: Any) -> Any:
     """A new device array. Its contents are undefined on a GPU; elsewhere floats start as NaN, to show."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return backend().device_array(shape, np.dtype(dtype))
+    return backend().device_array(shape, number_type(dtype))
 
 
 def synchronize() -> None:
@@ -32,5 +33,7 @@ def synchronize() -> None:
 
 
 def undefined(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """What the backends without a GPU hand out as undefined memory: NaN where the dtype has it."""
-    return np.full(shape, np.nan if np.issubdtype(dtype, np.inexact) else -1, dtype=dtype)
+    """What the backends without a GPU hand out as undefined memory: NaN where the dtype has it, else all ones."""
+    if is_floating(dtype) or dtype.kind == "c":
+        return np.full(shape, np.nan, dtype)
+    return np.full(shape, -1).astype(dtype)  # as words, NaN too

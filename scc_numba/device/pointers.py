@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from scc_numba.device.number import WORD, has_sixteen_bits
+
 LARGEST_SCALAR = 2**32 - 1
 
 
@@ -18,8 +20,8 @@ def pointer_types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """Numba types of a launch's arguments, for a kernel made with `jit(pointers=True)`.
 
     Args:
-        arguments: arrays become pointers to their elements' type, Python integers unsigned 32-bit numbers, NumPy
-            numbers what they are.
+        arguments: arrays become pointers to their elements' type, those of float16 and bfloat16 to words, uint16;
+            Python integers become unsigned 32-bit numbers, NumPy numbers what they are.
 
     Raises:
         TypeError: an argument is none of these.
@@ -36,7 +38,8 @@ def _pointer_type(number: int, argument: Any) -> Any:
             raise ValueError(
                 f"argument {number} has gaps in memory; a kernel with flat pointers takes C-contiguous arrays"
             )
-        return types.CPointer(getattr(types, argument.dtype.name))
+        element = WORD if has_sixteen_bits(argument.dtype) else argument.dtype
+        return types.CPointer(getattr(types, element.name))
     if isinstance(argument, np.generic):
         return getattr(types, argument.dtype.name)
     if isinstance(argument, int) and not isinstance(argument, bool):

@@ -8,7 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -16,6 +16,7 @@ import numpy as np
 from scc_reference import SlidingChannels
 
 from scc_numba.device import Kernel, device_array, to_device
+from scc_numba.device.number import number_type
 from scc_numba.device.pointers import addresses
 
 Op = Literal["forward", "grad_input", "grad_weight"]
@@ -32,7 +33,7 @@ class Layer:
         channels: C, K, G and S.
         batch: N ≥ 0.
         pixels: P ≥ 0, the pixels of one image.
-        dtype: of every array.
+        dtype: of every array. For bfloat16 that of ml_dtypes, or a stand-in where that is not installed.
     """
 
     channels: SlidingChannels
@@ -41,7 +42,7 @@ class Layer:
     dtype: np.dtype[Any]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dtype", np.dtype(self.dtype).newbyteorder("="))
+        object.__setattr__(self, "dtype", number_type(self.dtype))
         for name in ("batch", "pixels"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 0")
@@ -252,7 +253,7 @@ class Rung:
         build: makes the launch for a layer and a tile; the rung's own default tile where it is None.
         tiles: the tiles it offers for a layer, the default first.
         tile_names: what the numbers of a tile mean.
-        dtypes: the types it computes in.
+        dtypes: the types of its numbers in memory, by name. Those of 16 bits are added up in float32.
         rounds_to: what it rounds its operands to before it multiplies them, "tf32"; None where it does not.
         least_target: the oldest GPU generation that can run it, "sm_80"; None where all can.
         flat_columns: whether it numbers the pixels of all images, of which there must then be few enough.
@@ -311,6 +312,10 @@ class Rung:
         ):
             return f"rung {self.name} needs {self.least_target} or later, not {target}"
         return None
+
+    def suited(self, layer: Layer) -> Layer:
+        """The layer; in the first of the rung's dtypes, where it does not compute in the layer's."""
+        return layer if layer.dtype.name in self.dtypes else replace(layer, dtype=number_type(self.dtypes[0]))
 
     def run(self, *operands: Any, channels: SlidingChannels, tile: Tile | None = None, **named: Any) -> Any:
         """Compute on the device: arrays in, a new array out.

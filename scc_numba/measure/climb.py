@@ -56,7 +56,7 @@ class Step:
 
     Attributes:
         rung: the rung.
-        layer: the layer.
+        layer: the layer; in a dtype of the rung's, where it does not compute in the one asked for.
         error: largest error in units of its bound; right if at most 1. NaN if something is not finite.
         figures: what it cost, the most telling first; empty where the backend can tell nothing.
         ratio: how many times less of the first figure it costs than the bottom rung, or None.
@@ -113,7 +113,8 @@ def climb(
     squares of the output, whose gradient is the output itself: that is the grad_output of the other two ladders.
 
     Args:
-        maps: x, (N, C, H, W); its dtype is the layer's.
+        maps: x, (N, C, H, W); its dtype is the layer's. A rung that does not compute in it takes a dtype of its
+            own, and the operands rounded to that.
         channels: the windows.
         ops: which ladders.
         on_step: called with each rung before it runs.
@@ -137,13 +138,15 @@ def climb(
         bottom: float | None = None
         for rung in ladder(op):
             on_step(rung)
-            result, figures = _run(rung, layer, operands[op])
+            own = rung.suited(layer)
+            given = {name: array.astype(own.dtype) for name, array in operands[op].items()}
+            result, figures = _run(rung, own, given)
             result = result.reshape(_with_spatial(op, result.shape, maps.shape[2:]))
-            errors = errors_in_bounds(result, op, operands[op], channels, zero_mean=False, rounds_to=rung.rounds_to)
+            errors = errors_in_bounds(result, op, given, channels, zero_mean=False, rounds_to=rung.rounds_to)
             error = float(errors.max(initial=0)) if np.isfinite(errors).all() else math.nan
             bottom = figures[0].value if bottom is None and figures else bottom
             ratio = bottom / figures[0].value if bottom is not None and figures[0].value else None
-            steps.append(Step(rung, layer, error, figures, ratio))
+            steps.append(Step(rung, own, error, figures, ratio))
     return Climb(layer, choose(), tuple(steps), outputs)
 
 
@@ -232,7 +235,6 @@ def to_csv(climb: Climb) -> str:
         "pixels": layer.pixels,
         "groups": channels.groups,
         "overlap": channels.overlap,
-        "dtype": layer.dtype,
         "backend": climb.backend.backend,
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -244,7 +246,7 @@ def to_csv(climb: Climb) -> str:
     }
     for step in climb.steps:
         for row in _rows(step):
-            writer.writerow({**common, **row})
+            writer.writerow({**common, **row, "dtype": step.layer.dtype})
     return stream.getvalue()
 
 

@@ -1,4 +1,7 @@
-"""The figures that predictions are about: a name, and how a rung's figure is found. No GPU is needed for any."""
+"""The figures that predictions are about: a name, and how a rung's figure is found. No GPU is needed for any.
+
+All are of float32, but for a rung that does not compute in it.
+"""
 
 from __future__ import annotations
 
@@ -27,22 +30,23 @@ WARP = 32
 
 def divisions(rung: Rung) -> float:
     """Integer divisions and remainders in the compiled kernel; a GPU has no instruction for them."""
-    return integer_divisions(compile_to_ptx(rung.build(LAYER), rung.op, LAYER, TARGET))
+    layer = rung.suited(LAYER)
+    return integer_divisions(compile_to_ptx(rung.build(layer), rung.op, layer, TARGET))
 
 
 def atomic_requests(rung: Rung) -> float:
     """Atomic instructions that warps issue, for every 32 products of the operation."""
-    return profile_rung(rung, LAYER).atomics.requests / (LAYER.multiply_adds / WARP)
+    return profile_rung(rung, rung.suited(LAYER)).atomics.requests / (LAYER.multiply_adds / WARP)
 
 
 def sectors(rung: Rung) -> float:
     """Sectors of 32 bytes read from global memory, for every 32 products of the operation."""
-    return profile_rung(rung, TILE_LAYER).global_load.sectors / (TILE_LAYER.multiply_adds / WARP)
+    return profile_rung(rung, rung.suited(TILE_LAYER)).global_load.sectors / (TILE_LAYER.multiply_adds / WARP)
 
 
 def bank_conflicts(rung: Rung) -> float:
     """Passes of shared memory beyond those that the bytes need, per request; infinite where there is no request."""
-    report = profile_rung(rung, TILE_LAYER)
+    report = profile_rung(rung, rung.suited(TILE_LAYER))
     requests = report.shared_load.requests + report.shared_store.requests
     return (report.shared_load.conflicts + report.shared_store.conflicts) / requests if requests else math.inf
 
@@ -114,11 +118,11 @@ def figure(rung: Rung, metric: str) -> float:
 
 
 def _k_loop(rung: Rung) -> LoopFacts:
-    return _found(rung, rung_facts(rung, SASS_LAYER, TARGET).k_loop)
+    return _found(rung, rung_facts(rung, rung.suited(SASS_LAYER), TARGET).k_loop)
 
 
 def _k_tile_loop(rung: Rung) -> LoopFacts:
-    return _found(rung, rung_facts(rung, SASS_LAYER, TARGET).k_tile_loop)
+    return _found(rung, rung_facts(rung, rung.suited(SASS_LAYER), TARGET).k_tile_loop)
 
 
 def _found(rung: Rung, loop: LoopFacts | None) -> LoopFacts:

@@ -61,6 +61,7 @@ def _ladder(op: str, steps: tuple[Step, ...]) -> dict[str, Any]:
         bars = svg(draw_ratios([step.rung.name for step in steps], ratios, figures[0].gain))
     return {
         "title": TITLES[op],
+        "dtype": steps[0].layer.dtype,
         "metrics": [f"{f.name} ({f.unit})" if f.unit != "1" else f.name for f in figures],
         "gain": figures[0].gain if figures else "",
         "bars": bars,
@@ -68,6 +69,7 @@ def _ladder(op: str, steps: tuple[Step, ...]) -> dict[str, Any]:
             {
                 "name": step.rung.name,
                 "idea": step.rung.idea,
+                "dtype": step.layer.dtype,
                 "right": step.right,
                 "error": format_error(step.error),
                 "figures": [format_figure(figure) for figure in step.figures],

@@ -46,7 +46,7 @@ def example_arrays(rung: Rung, layer: Layer, *, zeros: bool) -> list[np.ndarray[
 def profile_launch(launch: Launch, arrays: list[Any], target: str = "sm_90") -> Report:
     """Counts and findings of a launch on these arrays, which it updates."""
     workspace = [np.full(launch.workspace, np.nan, np.float32)] if launch.workspace else []
-    arguments = (*arrays, *launch.tables, *workspace, *launch.scalars)
+    arguments = launch.kernel.seen((*arrays, *launch.tables, *workspace, *launch.scalars))
     return emulate(
         launch.kernel.function,
         launch.grid,

@@ -1,10 +1,14 @@
 """What `check` refuses, and how it reports."""
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scc_reference
 
 from scc_numba.check import check
+from scc_numba.device.number import in_numpy
 from scc_numba.kernels import find_rung
 
 
@@ -31,6 +35,23 @@ def right(x, weight, bias=None, *, channels):
 def test_bad_arguments_are_named(arguments, options, error, said):
     with pytest.raises(error, match=said):
         check(*arguments, **options)
+
+
+def test_a_rung_is_drawn_in_all_its_dtypes():
+    rung, drawn = find_rung("f5"), set()
+
+    def build(layer, tile=None):
+        drawn.add(layer.dtype.name)
+        return rung.build(layer, tile)
+
+    assert check(replace(rung, build=build), "forward", max_examples=15).passed
+    assert drawn == set(in_numpy(rung.dtypes))
+
+
+def test_bfloat16_needs_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(ValueError, match="pip install ml_dtypes"):
+        check(right, "forward", dtypes=["bfloat16"])
 
 
 @pytest.mark.parametrize("dtypes", ["float32", ["float32"], [np.float32]])

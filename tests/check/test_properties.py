@@ -11,12 +11,14 @@ from scc_reference import SlidingChannels
 from scc_numba.check import check, errors_in_bounds, properties
 from scc_numba.check.properties import PROPERTIES
 from scc_numba.check.strategies import Case, cases
-from scc_numba.check.trial import Broken, Trial
+from scc_numba.check.tolerance import finfo, reference
+from scc_numba.check.trial import LARGEST_INTEGER, OPERANDS, Broken, Trial
 from scc_numba.device import backend
+from scc_numba.device.number import SIXTEEN_BITS, in_numpy
 from scc_numba.kernels import OPS, Layer, find_rung
 
 
-def first_broken(holds, op, run, deterministic=True, layers=60):
+def first_broken(holds, op, run, deterministic=True, layers=60, dtypes=("float32", "float64")):
     """What the property says of the first drawn layer on which it breaks, or None."""
     found = []
 
@@ -28,7 +30,7 @@ def first_broken(holds, op, run, deterministic=True, layers=60):
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(cases())
+    @given(cases(dtypes))
     def search(case):
         if not found:
             try:
@@ -171,6 +173,120 @@ def ignores_strides(op):
 )
 def test_each_catches_its_kind_by_itself(op, holds, mistake):
     assert first_broken(holds, op, mistake(op)) is not None
+
+
+def rounded_once(op, run=None):
+    """Right for numbers of 16 bits: accumulated in float32, and rounded to them at the end."""
+    run = run or right(op)
+
+    def rounds(*operands, channels, **bias):
+        wide = [operand.astype(np.float32) for operand in operands]
+        bias = {name: value.astype(np.float32) for name, value in bias.items()}
+        return run(*wide, channels=channels, **bias).astype(operands[0].dtype)
+
+    return rounds
+
+
+def accumulated_in_16_bits(op):
+    """Every sum is rounded to the operands' type after each term."""
+
+    def run(*operands, channels, **bias):
+        def part(c):
+            one = {"forward": 0, "grad_input": 0, "grad_weight": 1}[op]
+            kept = [operand if i != one else np.zeros_like(operand) for i, operand in enumerate(operands)]
+            kept[one][:, c] = operands[one][:, c]
+            return rounded_once(op)(*kept, channels=channels)
+
+        if op == "grad_weight":  # image by image, pixel by pixel
+            total = 0
+            flat = [operand.reshape(*operand.shape[:2], -1) for operand in operands]
+            for n, p in np.ndindex(flat[0].shape[0], flat[0].shape[2]):
+                total = total + rounded_once(op)(*(f[n : n + 1, :, p : p + 1] for f in flat), channels=channels)
+            return total if np.ndim(total) else rounded_once(op)(*operands, channels=channels)
+        total = part(0)
+        for c in range(1, operands[0].shape[1]):
+            total = total + part(c)
+        return total if not bias else total + bias["bias"].reshape(-1, *[1] * (total.ndim - 2))
+
+    return run
+
+
+def cut_off(op):
+    """The float32 sum loses its lower bits, instead of being rounded."""
+
+    def run(*operands, channels, **bias):
+        wide = [operand.astype(np.float32) for operand in operands]
+        bias = {name: value.astype(np.float32) for name, value in bias.items()}
+        sums = right(op)(*wide, channels=channels, **bias)
+        dtype = operands[0].dtype
+        rounded = sums.astype(dtype)
+        too_far = np.abs(rounded.astype(np.float32)) > np.abs(sums)
+        towards_zero = rounded.view(np.uint16) - too_far.astype(np.uint16)
+        return towards_zero.view(dtype)
+
+    return run
+
+
+each_16_bit_type = pytest.mark.parametrize("dtype", in_numpy(SIXTEEN_BITS))
+
+
+@each_16_bit_type
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("holds", PROPERTIES, ids=lambda holds: holds.__name__)
+def test_sums_rounded_once_to_16_bits_break_none(op, holds, dtype):
+    assert first_broken(holds, op, rounded_once(op), dtypes=[dtype]) is None
+
+
+@each_16_bit_type
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize(
+    ("holds", "mistake"),
+    [
+        (properties.exact_on_integers, one_window_too_far),
+        (properties.exact_on_integers, last_pixel_forgotten),
+        (properties.exact_on_integers, not_finite),
+        (properties.within_the_bound, one_window_too_far),
+        (properties.within_the_bound, last_pixel_forgotten),
+        (properties.within_the_bound, not_finite),
+        (properties.local, one_window_too_far),
+        (properties.rotates_with_channels, first_filter_doubled),
+        (properties.permutes_with_batch_and_pixels, last_pixel_forgotten),
+        (properties.linear, squared),
+        (properties.adjoint, one_window_too_far),
+        (properties.adjoint, squared),
+        (properties.leaves_operands_alone, changes_its_first_operand),
+        (properties.accepts_any_layout, ignores_strides),
+        (properties.repeats_to_the_bit, counts_its_calls),
+    ],
+    ids=lambda value: value.__name__,
+)
+def test_each_catches_its_kind_in_16_bits(op, holds, mistake, dtype):
+    # the operands themselves reach those three; the others compute in float32, as they should
+    own = (changes_its_first_operand, ignores_strides, counts_its_calls)
+    run = mistake(op) if mistake in own else rounded_once(op, mistake(op))
+    assert first_broken(holds, op, run, dtypes=[dtype]) is not None
+
+
+@each_16_bit_type
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("mistake", [accumulated_in_16_bits, cut_off], ids=lambda value: value.__name__)
+def test_sums_in_16_bits_are_too_coarse(op, mistake, dtype):
+    assert "times the bound" in first_broken(properties.within_the_bound, op, mistake(op), dtypes=[dtype])
+
+
+@each_16_bit_type
+@pytest.mark.parametrize("op", OPS)
+def test_few_integers_have_exact_results(op, dtype):
+    case = Case(Layer(SlidingChannels(48, 200, 2, 0.5), 5, 300, dtype), (300,), False, 0, 0)
+    trial = Trial(op, right(op), None, case, True)
+    a, b = trial.few_integers(), trial.few_integers(2)
+    first, second = OPERANDS[op]
+    largest = {**a, first: 2 * LARGEST_INTEGER * (a[first] != 0), second: np.full(a[second].shape, LARGEST_INTEGER)}
+    wide = {name: None if array is None else array.astype(float) for name, array in largest.items()}
+    assert 0 < reference(op, wide, case.layer.channels).max() <= 2 ** (finfo(case.layer.dtype).nmant + 1)
+    both = {**a, first: a[first] + b[first]}
+    assert np.array_equal(trial.reference(both), trial.reference(a) + trial.reference({**a, first: b[first]}))
+    assert np.count_nonzero(a[second]) > 0.7 * a[second].size
 
 
 @pytest.mark.parametrize("mistake", [lambda y: y[:-1], lambda y: y.astype(np.float16), lambda y: y.tolist()])

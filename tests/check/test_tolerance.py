@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from scc_reference import SlidingChannels, scc_forward
 
-from scc_numba.check.tolerance import errors_in_bounds, reference, wider
+from scc_numba.check.tolerance import accumulator, errors_in_bounds, finfo, reference, wider
+from scc_numba.device.number import SIXTEEN_BITS, in_numpy, number_type
 from scc_numba.kernels import OPS
 
 SIZES = (4, 33, 256, 1024)  # products in a sum
 
 
-def layer_with_sums_of(n, op, draw, positive=False):
-    """Channels and float32 operands for which an element of the result is a sum of n products."""
+def layer_with_sums_of(n, op, draw, positive=False, dtype="float32"):
+    """Channels and operands for which an element of the result is a sum of n products."""
     normal = (lambda shape: np.abs(draw.standard_normal(shape))) if positive else draw.standard_normal
     if op == "forward":
         channels = SlidingChannels(2 * n, 6, 2, 0.5)
@@ -24,14 +25,15 @@ def layer_with_sums_of(n, op, draw, positive=False):
     else:
         channels = SlidingChannels(6, 4, 2, 0.34)
         shapes = {"grad_output": (1, 4, n), "x": (1, 6, n)}
-    operands = {name: normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    operands = {name: normal(shape).astype(number_type(dtype)) for name, shape in shapes.items()}
     if op == "forward":
         operands["bias"] = None
     return channels, operands
 
 
 def worst(result, op, operands, channels, zero_mean=True):
-    return errors_in_bounds(result.astype(np.float32), op, operands, channels, zero_mean=zero_mean).max()
+    dtype = next(iter(operands.values())).dtype
+    return errors_in_bounds(result.astype(dtype), op, operands, channels, zero_mean=zero_mean).max()
 
 
 def exact(op, operands, channels):
@@ -42,11 +44,13 @@ def exact(op, operands, channels):
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("positive", [False, True])
-def test_float32_results_pass_and_mistakes_do_not(op, n, positive):
-    channels, operands = layer_with_sums_of(n, op, np.random.default_rng(n), positive)
+@pytest.mark.parametrize("dtype", in_numpy(("float32", *SIXTEEN_BITS)))
+def test_results_of_float32_sums_pass_and_mistakes_do_not(op, n, positive, dtype):
+    channels, operands = layer_with_sums_of(n, op, np.random.default_rng(n), positive, dtype)
     right = exact(op, operands, channels)
     zero_mean = not positive
-    assert worst(reference(op, operands, channels), op, operands, channels, zero_mean) <= 1
+    summed = {name: None if array is None else array.astype(np.float32) for name, array in operands.items()}
+    assert worst(reference(op, summed, channels), op, operands, channels, zero_mean) <= 1
     assert worst(np.zeros_like(right), op, operands, channels, zero_mean) > 1, "zeros"
 
     linear = [name for name in operands if name != "bias"]
@@ -147,3 +151,32 @@ def test_the_bound_is_the_documented_formula(zero_mean, bias):
     # a float64 result, so that it can be off by exactly that; its unit roundoff is not float32's
     errors = errors_in_bounds(off, "forward", operands, channels, zero_mean=zero_mean)
     assert errors[0, k, 0] * 2.0**-53 / u == pytest.approx(1.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", in_numpy(SIXTEEN_BITS))
+def test_the_accumulator_of_16_bit_results_is_float32(dtype):
+    dtype = number_type(dtype)
+    assert accumulator(dtype) == np.float32
+    assert wider(dtype) == np.float64
+    stored = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype.name]
+    assert finfo(dtype).eps / 2 == stored
+    # One product, 3 · 1 = 3: what is stored may be off by an ulp's half, and by what float32 adds to that.
+    channels = SlidingChannels(1, 1, 1, 0)
+    operands = {"x": np.full((1, 1, 1), 3, dtype), "weight": np.ones((1, 1), dtype), "bias": None}
+    ulp = 4 * stored  # of numbers from 2 to 4
+    bound = 8 * 2.0**-24 * 3 + stored * 3
+    error = errors_in_bounds(np.full((1, 1, 1), 3 + ulp, dtype), "forward", operands, channels, zero_mean=True)
+    assert error[0, 0, 0] == pytest.approx(ulp / bound, rel=1e-6)
+    assert error[0, 0, 0] > 1
+
+
+def test_results_below_the_exponents_of_float16_are_rounded_to_its_grid():
+    channels = SlidingChannels(1, 1, 1, 0)
+    tiny = float(np.finfo(np.float16).smallest_subnormal)
+    x, weight = np.full((1, 1, 1), 3 * tiny, np.float16), np.full((1, 1), 0.49, np.float16)
+    operands = {"x": x, "weight": weight, "bias": None}
+    assert worst(np.full((1, 1, 1), tiny), "forward", operands, channels) <= 1  # 1.47 of them
+    assert worst(np.full((1, 1, 1), 2 * tiny), "forward", operands, channels) > 1
+    assert worst(np.zeros((1, 1, 1)), "forward", operands, channels) > 1
+    nothing = {**operands, "x": np.zeros((1, 1, 1), np.float16)}
+    assert worst(np.full((1, 1, 1), tiny), "forward", nothing, channels) == math.inf

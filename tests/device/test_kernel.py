@@ -5,6 +5,7 @@ import pytest
 from numba import cuda, float32
 
 from scc_numba.device import LaunchError, backend, device_array, jit, profile, synchronize, to_device, to_host
+from scc_numba.device.number import SIXTEEN_BITS, in_numpy, number_type
 
 
 @jit
@@ -54,6 +55,22 @@ def test_read_only_host_arrays_are_accepted():
 def test_undefined_memory_shows():
     assert np.isnan(to_host(device_array((2, 3), np.float64))).all()
     assert (to_host(device_array(3, np.int32)) == -1).all()
+    assert (to_host(device_array(3, np.uint16)) == 0xFFFF).all()
+
+
+@pytest.mark.parametrize("dtype", in_numpy(SIXTEEN_BITS))
+def test_numbers_of_16_bits(dtype):
+    numbers = np.float32([[0, 1], [-2.5, 65_000]]).astype(number_type(dtype))
+    device = to_device(numbers)
+    assert device.dtype == numbers.dtype
+    back = to_host(device)
+    assert back.dtype == numbers.dtype
+    np.testing.assert_array_equal(back, numbers)
+    undefined = device_array((2, 3), dtype)
+    assert undefined.dtype == numbers.dtype
+    if backend().name != "gpu":
+        assert np.isnan(to_host(undefined)).all()
+        assert np.isnan(np.full(1, 0xFFFF, np.uint16).view(numbers.dtype)).all(), "words that were never written"
 
 
 @pytest.mark.parametrize(

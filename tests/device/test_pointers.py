@@ -5,6 +5,7 @@ import pytest
 from numba import cuda, uint32
 
 from scc_numba.device import LaunchError, jit, to_device, to_host
+from scc_numba.device.number import SIXTEEN_BITS, in_numpy, number_type
 from scc_numba.device.pointers import LARGEST_SCALAR, pointer_types
 
 
@@ -32,6 +33,23 @@ def test_arrays_of_any_shape_and_dtype_arrive_flat(dtype):
 def test_types():
     names = [str(t) for t in pointer_types((np.zeros((2, 2), np.float32), 7, np.uint64(2**40)))]
     assert names == ["float32*", "uint32", "uint64"]
+
+
+@pytest.mark.parametrize("dtype", in_numpy(SIXTEEN_BITS))
+def test_numbers_of_16_bits_arrive_as_words(dtype):
+    @jit(pointers=True)
+    def words(x, y, size):
+        i = cuda.grid(1)
+        if i < size:
+            y[i] = x[i]
+
+    numbers = np.float32([0, 1, -2.5, np.inf]).astype(number_type(dtype))
+    assert [str(t) for t in pointer_types((numbers,))] == ["uint16*"]
+    same, bits = to_device(np.zeros(4, numbers.dtype)), to_device(np.zeros(4, np.int32))
+    words[1, 32](to_device(numbers), same, 4)
+    words[1, 32](to_device(numbers), bits, 4)
+    np.testing.assert_array_equal(to_host(same), numbers)
+    np.testing.assert_array_equal(to_host(bits), numbers.view(np.uint16))
 
 
 @pytest.mark.parametrize(

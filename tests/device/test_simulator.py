@@ -54,20 +54,24 @@ def test_every_rung_is_right_in_the_simulator():
 import numpy as np
 import scc_reference
 from scc_reference import SlidingChannels
+from scc_numba.device.number import in_numpy, number_type
 from scc_numba.kernels import OPS, Layer, ladder
 channels = SlidingChannels(6, 5, groups=2, overlap=0.34)
-layer = Layer(channels, 1, 3, np.dtype("f4"))
 draw = np.random.default_rng(0)
-x, weight, grad = (draw.integers(-3, 4, s).astype("f4") for s in ((1, 6, 3), (5, 3), (1, 5, 3)))
+x, weight, grad = (draw.integers(-3, 4, s) for s in ((1, 6, 3), (5, 3), (1, 5, 3)))
 operands = {"forward": (x, weight), "grad_input": (grad, weight), "grad_weight": (grad, x)}
 for op in OPS:
-    expected = getattr(scc_reference, "scc_" + op)(*operands[op], channels=channels)
+    expected = getattr(scc_reference, "scc_" + op)(*(a.astype("f4") for a in operands[op]), channels=channels)
     for rung in ladder(op):
-        tile = min(rung.tiles(layer), key=lambda tile: tile[0])  # few threads: each is one of the CPU's
-        print(rung.name, np.array_equal(rung.run(*operands[op], channels=channels, tile=tile), expected))
+        for dtype in map(number_type, in_numpy(rung.dtypes)):
+            layer = Layer(channels, 1, 3, dtype)
+            tile = min(rung.tiles(layer), key=lambda tile: tile[0])  # few threads: each is one of the CPU's
+            result = rung.run(*(a.astype(dtype) for a in operands[op]), channels=channels, tile=tile)
+            print(rung.name, dtype, result.dtype == dtype and np.array_equal(result, expected))
 """
     ran = run(code, SCC_NUMBA_DEVICE="simulator")
+    from scc_numba.device.number import in_numpy
     from scc_numba.kernels import OPS, ladder
 
-    expected = [f"{rung.name} True" for op in OPS for rung in ladder(op)]
+    expected = [f"{rung.name} {dtype} True" for op in OPS for rung in ladder(op) for dtype in in_numpy(rung.dtypes)]
     assert ran.stdout.splitlines() == expected, ran.stderr

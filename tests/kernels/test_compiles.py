@@ -5,25 +5,26 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from scc_reference import SlidingChannels
 
+from scc_numba.device.number import in_numpy, number_type
 from scc_numba.kernels import OPS, Layer, ladder
 from scc_numba.measure.ptx import TARGETS
 
-LAYERS = {d: Layer(SlidingChannels(12, 10, 3, 0.5), 2, 49, np.dtype(d)) for d in ("float32", "float64")}
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+LAYERS = {d: Layer(SlidingChannels(12, 10, 3, 0.5), 2, 49, number_type(d)) for d in in_numpy(DTYPES)}
 CODE = """
 import json, sys
-import numpy as np
 import scc_numba
 from scc_reference import SlidingChannels
+from scc_numba.device.number import in_numpy, number_type
 from scc_numba.kernels import OPS, Layer, ladder
 from scc_numba.measure.ptx import TARGETS, compile_to_ptx, compile_zeroing_to_ptx
 
 found = []
-for dtype in ("float32", "float64"):
-    layer = Layer(SlidingChannels(12, 10, 3, 0.5), 2, 49, np.dtype(dtype))
+for dtype in in_numpy(sys.argv[1:]):
+    layer = Layer(SlidingChannels(12, 10, 3, 0.5), 2, 49, number_type(dtype))
     for op in OPS:
         for rung in ladder(op):
             for target in TARGETS:
@@ -50,7 +51,7 @@ json.dump(found, sys.stdout)
 def compiled():
     environment = {**os.environ, "SCC_NUMBA_DEVICE": "emulator"}  # not the simulator, which has no compiler
     environment.pop("NUMBA_ENABLE_CUDASIM", None)
-    ran = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env=environment)
+    ran = subprocess.run([sys.executable, "-c", CODE, *DTYPES], capture_output=True, text=True, env=environment)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
 
@@ -58,7 +59,7 @@ def compiled():
 def test_every_rung_dtype_and_target_is_there(compiled):
     found = {(row["rung"], row["dtype"], row["target"]) for row in compiled}
     for rung in (rung for op in OPS for rung in ladder(op)):
-        for dtype in set(rung.dtypes) & {"float32", "float64"}:
+        for dtype in set(rung.dtypes) & set(LAYERS):
             supported = [target for target in TARGETS if rung.supports(LAYERS[dtype], target) is None]
             assert "sm_90" in supported
             assert {(rung.name, dtype, target) for target in supported} <= found
@@ -69,8 +70,8 @@ def test_the_target_is_the_one_asked_for(compiled):
 
 
 def test_arithmetic_is_of_the_operands_width(compiled):
-    for row in compiled:
-        own, other = ("f32", "f64") if row["dtype"] == "float32" else ("f64", "f32")
+    for row in compiled:  # numbers of 16 bits are widened to float32
+        own, other = ("f64", "f32") if row["dtype"] == "float64" else ("f32", "f64")
         assert row["fma"][other] == 0, row
         if row["rung"] not in ("x0", "w0") and not row["mma"]:  # those two leave the addition to the atomic
             assert row["fma"][own] > 0, row

@@ -61,7 +61,7 @@ def test_no_rung_leans_on_another(rung):
 def test_launches_stay_within_the_grid_for_arrays_past_2_to_the_32(rung):
     channels = SlidingChannels(70_000, 70_000, groups=1, overlap=0.5)
     layer = Layer(channels, batch=100_000, pixels=3136, dtype=np.dtype(np.float32))
-    launch = rung.build(layer)
+    launch = rung.build(rung.suited(layer))
     if launch.grid[0] >= 2**31:  # one row of blocks: refused when launched, by the test below
         assert rung.name in ("f0", "x0", "w0")
     assert all(1 <= size <= 65_535 for size in launch.grid[1:])
@@ -69,13 +69,14 @@ def test_launches_stay_within_the_grid_for_arrays_past_2_to_the_32(rung):
 
 @each_rung
 def test_tiles_are_offered_and_others_refused(rung):
-    assert rung.tiles(LAYER)
-    assert all(len(tile) == len(rung.tile_names) for tile in rung.tiles(LAYER))
-    for tile in rung.tiles(LAYER):
-        launch = rung.build(LAYER, tile)
+    layer = rung.suited(LAYER)
+    assert rung.tiles(layer)
+    assert all(len(tile) == len(rung.tile_names) for tile in rung.tiles(layer))
+    for tile in rung.tiles(layer):
+        launch = rung.build(layer, tile)
         assert np.prod(launch.block) <= 1024
-    x = np.zeros((1, 12, 2), np.float32)
-    weight, grad = np.zeros((10, 4), np.float32), np.zeros((1, 10, 2), np.float32)
+    x = np.zeros((1, 12, 2), layer.dtype)
+    weight, grad = np.zeros((10, 4), layer.dtype), np.zeros((1, 10, 2), layer.dtype)
     operands = {"forward": (x, weight), "grad_input": (grad, weight), "grad_weight": (grad, x)}[rung.op]
     with pytest.raises(ValueError, match=rf"tile=\(7,.*\) is not offered by rung {rung.name} .*can be"):
         rung.run(*operands, channels=LAYER.channels, tile=(7,) * len(rung.tile_names))
@@ -83,9 +84,13 @@ def test_tiles_are_offered_and_others_refused(rung):
 
 @each_rung
 def test_supports_says_why_not(rung):
-    assert rung.supports(LAYER) is None
-    half = Layer(LAYER.channels, 1, 1, np.dtype(np.float16))
-    assert rung.supports(half) == f"rung {rung.name} computes in {' or '.join(rung.dtypes)}, not in float16"
+    for dtype in rung.dtypes:
+        assert rung.supports(Layer(LAYER.channels, 1, 1, dtype)) is None
+    whole = Layer(LAYER.channels, 1, 1, np.dtype(np.int32))
+    assert rung.supports(whole) == f"rung {rung.name} computes in {' or '.join(rung.dtypes)}, not in int32"
+    assert rung.suited(whole).dtype.name == rung.dtypes[0]
+    own = Layer(LAYER.channels, 1, 1, rung.dtypes[-1])
+    assert rung.suited(own) is own
 
 
 def test_find_rung():

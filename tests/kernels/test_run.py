@@ -11,27 +11,34 @@ from scc_reference import SlidingChannels
 
 from scc_numba.check.strategies import cases
 from scc_numba.device import profile
+from scc_numba.device.number import in_numpy, number_type
 from scc_numba.kernels import OPS, ladder
 
 CHANNELS = SlidingChannels(8, 6, groups=2, overlap=0.5)
 RUNGS = [rung for op in OPS for rung in ladder(op)]
 each_rung = pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
+each_rung_and_dtype = pytest.mark.parametrize(
+    ("rung", "dtype"),
+    [(rung, dtype) for rung in RUNGS for dtype in in_numpy(rung.dtypes)],
+    ids=lambda value: getattr(value, "name", value),
+)
+OTHERS = ("int32", "complex64", "float16", "bfloat16", "float32", "float64")
 NAMES = {"forward": ("x", "weight"), "grad_input": ("grad_output", "weight"), "grad_weight": ("grad_output", "x")}
 
 
-def operands(op, batch=2, spatial=(3, 3), dtype=np.float32):
+def operands(op, batch=2, spatial=(3, 3), dtype="float32"):
     draw = np.random.default_rng(0)
     shapes = {"x": (batch, 8, *spatial), "grad_output": (batch, 6, *spatial), "weight": (6, 4)}
-    return {name: draw.integers(-3, 4, shapes[name]).astype(dtype) for name in NAMES[op]}
+    return {name: draw.integers(-3, 4, shapes[name]).astype(number_type(dtype)) for name in NAMES[op]}
 
 
 def expected(op, named):
     return getattr(scc_reference, f"scc_{op}")(**named, channels=CHANNELS)
 
 
-@each_rung
-def test_by_position_and_by_name(rung):
-    named = operands(rung.op)
+@each_rung_and_dtype
+def test_by_position_and_by_name(rung, dtype):
+    named = operands(rung.op, dtype=dtype)
     np.testing.assert_array_equal(rung.run(*named.values(), channels=CHANNELS), expected(rung.op, named))
     np.testing.assert_array_equal(rung.run(**named, channels=CHANNELS), expected(rung.op, named))
 
@@ -39,33 +46,36 @@ def test_by_position_and_by_name(rung):
 @each_rung
 @pytest.mark.parametrize(("batch", "spatial"), [(0, (3, 3)), (2, (0, 3)), (0, (0,)), (3, (5, 0))])
 def test_empty_means_no_launch(rung, batch, spatial):
-    named = operands(rung.op, batch, spatial)
+    named = operands(rung.op, batch, spatial, rung.dtypes[0])
     with profile() as report:
         result = rung.run(**named, channels=CHANNELS)
     assert report.launches == []
     np.testing.assert_array_equal(result, expected(rung.op, named))
-    assert result.dtype == np.float32
+    assert result.dtype == rung.dtypes[0]
 
 
 @each_rung
 @pytest.mark.parametrize("spatial", [(), (5,), (2, 3), (1, 2, 3)])
 def test_any_number_of_spatial_dims(rung, spatial):
-    named = operands(rung.op, spatial=spatial)
+    named = operands(rung.op, spatial=spatial, dtype=rung.dtypes[0])
     result = rung.run(**named, channels=CHANNELS)
     assert result.shape == expected(rung.op, named).shape
     np.testing.assert_array_equal(result, expected(rung.op, named))
 
 
-@each_rung
-@pytest.mark.parametrize("dtype", [np.int32, np.complex64, np.float16])
+@pytest.mark.parametrize(
+    ("rung", "dtype"),
+    [(rung, dtype) for rung in RUNGS for dtype in in_numpy(OTHERS) if dtype not in rung.dtypes],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_other_dtypes_are_refused_by_name(rung, dtype):
-    with pytest.raises(TypeError, match=np.dtype(dtype).name):
-        rung.run(**{name: array.astype(dtype) for name, array in operands(rung.op).items()}, channels=CHANNELS)
+    with pytest.raises(TypeError, match=dtype):
+        rung.run(**operands(rung.op, dtype=dtype), channels=CHANNELS)
 
 
 @each_rung
 def test_mixed_dtypes_are_refused(rung):
-    named = operands(rung.op)
+    named = operands(rung.op, dtype=rung.dtypes[0])
     second = NAMES[rung.op][1]
     with pytest.raises(TypeError, match=f"{second} float64"):
         rung.run(**{**named, second: named[second].astype(np.float64)}, channels=CHANNELS)
@@ -98,10 +108,11 @@ def test_a_missing_or_unknown_operand_is_a_type_error(rung):
 
 @each_rung
 def test_bytes_in_the_other_order_are_accepted(rung):
-    named = {name: array.astype(array.dtype.newbyteorder(">")) for name, array in operands(rung.op).items()}
+    native = operands(rung.op, dtype=rung.dtypes[0])
+    named = {name: array.astype(array.dtype.newbyteorder(">")) for name, array in native.items()}
     result = rung.run(**named, channels=CHANNELS)
-    assert result.dtype == np.float32
-    np.testing.assert_array_equal(result, expected(rung.op, operands(rung.op)))
+    assert result.dtype == rung.dtypes[0]
+    np.testing.assert_array_equal(result, expected(rung.op, native))
 
 
 @pytest.mark.parametrize("rung", ladder("grad_weight"), ids=lambda rung: rung.name)
@@ -139,7 +150,7 @@ def test_a_bias_of_the_wrong_length_is_named():
 @each_rung
 def test_torch_tensors_in_and_out(rung):
     torch = pytest.importorskip("torch")
-    named = operands(rung.op)
+    named = operands(rung.op, dtype=rung.dtypes[0])
     tensors = {name: torch.from_numpy(array).requires_grad_() for name, array in named.items()}
     result = rung.run(**tensors, channels=CHANNELS)
     assert isinstance(result, torch.Tensor)
@@ -167,7 +178,7 @@ def test_torch_tensors_on_a_gpu_are_not_copied(rung):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA GPU")
-    named = operands(rung.op)
+    named = operands(rung.op, dtype=rung.dtypes[0])
     tensors = {name: torch.from_numpy(array).cuda() for name, array in named.items()}
     before = torch.cuda.memory_allocated()
     result = rung.run(**tensors, channels=CHANNELS)

@@ -70,7 +70,7 @@ def test_sizes_past_the_grid_limits(rung, C, K, groups, batch):
         "grad_input": ("grad_output", "weight"),
         "grad_weight": ("grad_output", "x"),
     }
-    operands = [draw.integers(-3, 4, shapes[name]).astype(np.float32) for name in names[rung.op]]
+    operands = [draw.integers(-3, 4, shapes[name]).astype(rung.dtypes[0]) for name in names[rung.op]]
     expected = getattr(scc_reference, f"scc_{rung.op}")(*operands, channels=channels)
     np.testing.assert_array_equal(rung.run(*operands, channels=channels), expected)
 

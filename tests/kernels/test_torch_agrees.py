@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scc_numba.check.strategies import cases
 from scc_numba.check.tolerance import errors_in_bounds
 from scc_numba.check.trial import Trial
+from scc_numba.device.number import in_numpy
 from scc_numba.kernels import OPS, ladder
 
 torch = pytest.importorskip("torch")
@@ -33,7 +34,7 @@ def torch_results(x, weight, bias, grad_output, channels):
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_masked_dense_convolution_and_autograd(rung, data):
-    case = data.draw(cases([dtype for dtype in rung.dtypes if dtype in ("float32", "float64")]))
+    case = data.draw(cases(in_numpy(rung.dtypes)))
     layer = case.layer
     if layer.is_empty:
         return
@@ -65,12 +66,13 @@ def test_grouped_convolution_at_overlap_zero(rung, groups, width, per_group, see
     channels = SlidingChannels(C, K, groups, overlap=0)
     draw = np.random.default_rng(seed)
     x, weight = (draw.integers(-3, 4, shape).astype(np.float32) for shape in ((2, C, 3, 3), (K, width)))
+    ours = (array.astype(rung.dtypes[0]) for array in (x, weight))
     # our filter k is in group k mod groups, torch's in group ⌊k·groups/K⌋
     order = np.argsort(np.arange(K) % groups, kind="stable")
     y = torch.nn.functional.conv2d(
         torch.from_numpy(x), torch.from_numpy(weight[order][:, :, None, None]), groups=groups
     )
-    np.testing.assert_array_equal(rung.run(x, weight, channels=channels)[:, order], y.numpy())
+    np.testing.assert_array_equal(rung.run(*ours, channels=channels)[:, order], y.numpy())
 
 
 @pytest.mark.parametrize("rung", ladder("forward"), ids=lambda rung: rung.name)
@@ -81,6 +83,7 @@ def test_groups_one_is_the_pointwise_convolution_with_rotated_weights(rung, over
     channels = SlidingChannels(10, 7, groups=1, overlap=overlap)
     draw = np.random.default_rng(0)
     x, weight = (draw.integers(-3, 4, shape).astype(np.float32) for shape in ((2, 10, 3, 3), (7, 10)))
+    ours = (array.astype(rung.dtypes[0]) for array in (x, weight))
     rotated = np.stack([np.roll(row, start) for row, start in zip(weight, channels.starts, strict=True)])
     y = torch.nn.functional.conv2d(torch.from_numpy(x), torch.from_numpy(rotated[:, :, None, None]))
-    np.testing.assert_array_equal(rung.run(x, weight, channels=channels), y.numpy())
+    np.testing.assert_array_equal(rung.run(*ours, channels=channels), y.numpy())

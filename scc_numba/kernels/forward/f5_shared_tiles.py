@@ -17,6 +17,7 @@ Prediction: sectors read from global memory for every 32 products 1.28 → 0.16,
 
 Changed against F4: shared memory, and a barrier before it is read and before it is overwritten. Columns are
 pixels of all images in a row, so that small images fill a tile too. Where a tile sticks out, zeros are multiplied.
+The tiles hold float32: numbers of 16 bits are widened on their way there, and results narrowed once, at the end.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 from numba import cuda, float32, uint32, uint64
 
 from scc_numba.device import Kernel, jit
+from scc_numba.kernels.primitives import NARROW, WIDEN
 from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
 
 MOST_BLOCKS = 65_535  # in y
@@ -34,8 +36,9 @@ TILES = ((64, 128, 8, 8, 8), (32, 128, 8, 8, 8), (8, 128, 8, 8, 4), (2, 128, 8, 
 
 
 @cache
-def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
-    """The kernel for layers of sizes (C, K, P, G, S); for the tile see `RUNG.tile_names`."""
+def kernel(sizes: tuple[int, int, int, int, int], number: str, tile: Tile) -> Kernel:
+    """The kernel for layers of sizes (C, K, P, G, S) and a number type; for the tile see `RUNG.tile_names`."""
+    widen, narrow = WIDEN[number], NARROW[number]
     C, K, P, G, S = map(np.uint32, sizes)
     D = C // np.gcd(C, S)
     FILTERS, COLUMNS, DEPTH, ROWS, WIDTH = map(np.uint32, tile)  # ROWS × WIDTH sums to a thread
@@ -72,7 +75,7 @@ def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
                     value = float32(0)
                     if j < G and q < columns:
                         c = uint32((start + j) % C)
-                        value = x[(uint64(q // P) * C + c) * P + q % P]
+                        value = widen(x[(uint64(q // P) * C + c) * P + q % P])
                     x_tile[e // COLUMNS, e % COLUMNS] = value
                     e = uint32(e + THREADS)
                 e = t
@@ -80,7 +83,7 @@ def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
                     j, k = uint32(first + e % DEPTH), uint32(d + (m + e // DEPTH) * D)
                     value = float32(0)
                     if j < G and k < K:
-                        value = weight[uint64(k) * G + j]
+                        value = widen(weight[uint64(k) * G + j])
                     w_tile[e % DEPTH, e // DEPTH] = value
                     e = uint32(e + THREADS)
                 cuda.syncthreads()
@@ -99,7 +102,7 @@ def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
                 for h in range(WIDTH):
                     q = uint32(first_column + column + h)
                     if k < K and q < columns:
-                        y[(uint64(q // P) * K + k) * P + q % P] = sums[i * WIDTH + h] + bias[k]
+                        y[(uint64(q // P) * K + k) * P + q % P] = narrow(sums[i * WIDTH + h] + widen(bias[k]))
             work = uint32(work + uint32(cuda.gridDim.y))
 
     return forward_shared_tiles
@@ -122,7 +125,7 @@ def build(layer: Layer, tile: Tile | None = None) -> Launch:
     work = layer.classes * -(-layer.class_size // filters)
     grid = (-(-N * P // columns), min(work, MOST_BLOCKS), 1)
     threads = filters // rows * (columns // width)
-    return Launch(kernel(layer.sizes, tile), grid, (threads, 1, 1), scalars=(N,))
+    return Launch(kernel(layer.sizes, layer.dtype.name, tile), grid, (threads, 1, 1), scalars=(N,))
 
 
 RUNG = Rung(
@@ -132,7 +135,7 @@ RUNG = Rung(
     build,
     tiles,
     tile_names=("filters", "columns", "depth", "rows", "width"),
-    dtypes=("float32",),
+    dtypes=("float32", "float16", "bfloat16"),
     flat_columns=True,
     compiled_per_layer=True,
     prediction=Prediction(

@@ -22,7 +22,7 @@ import numpy as np
 from numba import cuda, float32, uint32, uint64
 
 from scc_numba.device import Kernel, device_function, jit
-from scc_numba.kernels.primitives import load4
+from scc_numba.kernels.primitives import NARROW, WIDEN, load4
 from scc_numba.kernels.rung import Launch, Layer, Prediction, Rung, Tile
 
 MOST_BLOCKS = 65_535  # in y
@@ -31,8 +31,9 @@ TILES = ((64, 128, 8, 8), (32, 128, 8, 8), (16, 128, 4, 8), (64, 32, 8, 4))
 
 
 @cache
-def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
-    """The kernel for layers of sizes (C, K, P, G, S); for the tile see `RUNG.tile_names`."""
+def kernel(sizes: tuple[int, int, int, int, int], number: str, tile: Tile) -> Kernel:
+    """The kernel for layers of sizes (C, K, P, G, S) and a number type; for the tile see `RUNG.tile_names`."""
+    widen, narrow = WIDEN[number], NARROW[number]
     C, K, P, G, S = map(np.uint32, sizes)
     D = C // np.gcd(C, S)
     FILTERS, COLUMNS, ROWS, WIDTH = map(np.uint32, tile)
@@ -88,14 +89,14 @@ def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
                     value = float32(0)
                     if j < G and q < columns:
                         c = uint32((start + j) % C)
-                        value = x[(uint64(q // P) * C + c) * P + q % P]
+                        value = widen(x[(uint64(q // P) * C + c) * P + q % P])
                     x_tile[e] = value
                 for i in range(W_COPIES):
                     e = uint32(t + i * THREADS)
                     j, k = uint32(first + e % DEPTH), uint32(d + (m + e // DEPTH) * D)
                     value = float32(0)
                     if j < G and k < K:
-                        value = weight[uint64(k) * G + j]
+                        value = widen(weight[uint64(k) * G + j])
                     w_tile[e % DEPTH * W_LINE + e // DEPTH] = value
                 cuda.syncthreads()
                 step(sums, w_tile, x_tile, row, column, uint32(0))
@@ -113,7 +114,7 @@ def kernel(sizes: tuple[int, int, int, int, int], tile: Tile) -> Kernel:
                 for h in range(WIDTH):
                     q = uint32(first_column + column + h % FOUR + h // FOUR * NEXT_COLUMNS)
                     if k < K and q < columns:
-                        y[(uint64(q // P) * K + k) * P + q % P] = sums[i * WIDTH + h] + bias[k]
+                        y[(uint64(q // P) * K + k) * P + q % P] = narrow(sums[i * WIDTH + h] + widen(bias[k]))
             work = uint32(work + uint32(cuda.gridDim.y))
 
     return forward_conflict_free
@@ -139,7 +140,7 @@ def build(layer: Layer, tile: Tile | None = None) -> Launch:
     N, _, P = layer.input_shape
     work = layer.classes * -(-layer.class_size // tile[0])
     grid = (-(-N * P // tile[1]), min(work, MOST_BLOCKS), 1)
-    return Launch(kernel(layer.sizes, tile), grid, (threads_of(tile), 1, 1), scalars=(N,))
+    return Launch(kernel(layer.sizes, layer.dtype.name, tile), grid, (threads_of(tile), 1, 1), scalars=(N,))
 
 
 RUNG = Rung(
@@ -149,7 +150,7 @@ RUNG = Rung(
     build,
     tiles,
     tile_names=("filters", "columns", "rows", "width"),
-    dtypes=("float32",),
+    dtypes=("float32", "float16", "bfloat16"),
     flat_columns=True,
     compiled_per_layer=True,
     prediction=Prediction(

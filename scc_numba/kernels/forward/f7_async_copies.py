@@ -14,6 +14,9 @@ in memory: four pixels of x, so that P has to be a multiple of 4, and four chann
 be; else copies are of 4 bytes. A filter's channels now lie in a line of w_tile, and a thread reads four of them
 at once for each of its filters. Its filters are those a warp apart, whose lines, 4 numbers longer than DEPTH,
 begin in different banks. Below sm_80 a copy is a load and a store, and nothing runs behind.
+
+What to know: numbers of 16 bits are left out here and in F8. What bypasses the registers cannot be widened on its
+way, so that the inner loop would have to do it, once for each number that it loads.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ outside the loop they cost little, and inside it addresses are a pointer and an 
 serves many layers. y is written 16 bytes at a time where P is a multiple of 4.
 
 What to know: a weight outside the band makes 0 · x, which is NaN where x is not finite. There, and only in a tile
-of several classes, a filter can be spoilt by a channel that it does not read.
+of several classes, a filter can be spoilt by a channel that it does not read. As in F7, no numbers of 16 bits: what
+bypasses the registers cannot be widened on its way.
 """
 
 from __future__ import annotations

@@ -32,16 +32,16 @@ from scc_numba.kernels.primitives.llvm import (
 FIRST_WITH_ASYNC = (8, 0)
 
 
-def _copy(size: int, cache: str) -> Any:
-    """The copy of `size` bytes. `cache`: cg skips L1, and takes 16 bytes only."""
-    words = ir.VectorType(WORD, size // 4)
+def _copy(size: int, cache: str = "") -> Any:
+    """The copy of `size` bytes. `cache`: cg skips L1, and takes 16 bytes only. Of 2 bytes there is no cp.async."""
+    words = ir.VectorType(WORD, size // 4) if size >= 4 else ir.IntType(8 * size)
 
     def typed(typing: Any, shared: Any, i: Any, array: Any, j: Any, fill: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             to = address(context, builder, shared, args[0], i, args[1])
             source = address(context, builder, array, args[2], j, args[3])
             wanted = builder.icmp_unsigned("!=", args[4], ir.Constant(args[4].type, 0))
-            if compute_capability() >= FIRST_WITH_ASYNC:
+            if size >= 4 and compute_capability() >= FIRST_WITH_ASYNC:
                 filled = builder.select(wanted, ir.Constant(WORD, size), ir.Constant(WORD, 0))
                 text = f"cp.async.{cache}.shared.global [$0], [$1], {size}, $2;"
                 values = [shared_address(builder, to), builder.ptrtoint(source, LONG), filled]
@@ -73,6 +73,12 @@ def copy_async_16(typing: Any, shared: Any, i: Any, array: Any, j: Any, wanted: 
 def copy_async_4(typing: Any, shared: Any, i: Any, array: Any, j: Any, wanted: Any) -> Any:
     """`copy_async_4(shared, i, array, j, wanted)`: the same for 4 bytes."""
     return _copy(4, "ca")(typing, shared, i, array, j, wanted)
+
+
+@intrinsic
+def copy_2(typing: Any, shared: Any, i: Any, array: Any, j: Any, wanted: Any) -> Any:
+    """`copy_2(shared, i, array, j, wanted)`: the same for 2 bytes, but at once: a load and a store."""
+    return _copy(2)(typing, shared, i, array, j, wanted)
 
 
 def _statement(text: str) -> Any:

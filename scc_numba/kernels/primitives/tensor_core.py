@@ -8,8 +8,15 @@ Who holds what, for m16n8k8 in tf32. g = lane // 4 counts rows of A and columns 
                  a3: row g + 8, column q + 4     C, D (16 × 8)  c0, c1: row g,     columns 2q, 2q + 1
                                                                 c2, c3: row g + 8, columns 2q, 2q + 1
 
+and for m16n8k16 in float16 and bfloat16, of which a register holds two, the one of lower k in its lower half:
+
+    A (16 × 16)  a0: row g,     columns 2q, 2q + 1           B (16 × 8)   b0: rows 2q, 2q + 1,         column g
+                 a1: row g + 8, columns 2q, 2q + 1                        b1: rows 2q + 8, 2q + 9,     column g
+                 a2: row g,     columns 2q + 8, 2q + 9
+                 a3: row g + 8, columns 2q + 8, 2q + 9       C, D (16 × 8) as above
+
 tf32 keeps 10 bits of a float32's 23; the products are summed in float32. From sm_80 on.
-Source: PTX ISA, "Matrix Fragments for mma.m16n8k8".
+Source: PTX ISA, "Matrix Fragments for mma.m16n8k8" and "… for mma.m16n8k16 with floating point type".
 """
 
 from __future__ import annotations
@@ -36,7 +43,8 @@ def round_to_tf32(typing: Any, value: Any) -> Any:
 
 
 def _mma(text: str) -> Any:
-    """The code of an mma with 4 words of A, 2 of B and 4 float32 to add to."""
+    """Types and code of an mma with 4 float32 to add to, 4 words of A and 2 of B."""
+    F, W = types.float32, types.uint32
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         operands = f"{text} {{$0,$1,$2,$3}}, {{$4,$5,$6,$7}}, {{$8,$9}}, {{$10,$11,$12,$13}};"
@@ -45,7 +53,7 @@ def _mma(text: str) -> Any:
         parts = [builder.extract_value(result, n) for n in range(4)]
         return context.make_tuple(builder, signature.return_type, parts)
 
-    return generate
+    return types.UniTuple(F, 4)(F, F, F, F, W, W, W, W, W, W), generate
 
 
 @intrinsic
@@ -53,7 +61,20 @@ def mma_tf32(
     typing: Any, c0: Any, c1: Any, c2: Any, c3: Any, a0: Any, a1: Any, a2: Any, a3: Any, b0: Any, b1: Any
 ) -> Any:
     """`mma_tf32(c0, …, c3, a0, …, a3, b0, b1)`: (d0, …, d3), this lane's part of A·B + C."""
-    F, W = types.float32, types.uint32
-    return types.UniTuple(F, 4)(F, F, F, F, W, W, W, W, W, W), _mma(
-        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"
-    )
+    return _mma("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32")
+
+
+@intrinsic
+def mma_f16(
+    typing: Any, c0: Any, c1: Any, c2: Any, c3: Any, a0: Any, a1: Any, a2: Any, a3: Any, b0: Any, b1: Any
+) -> Any:
+    """`mma_f16(c0, …, c3, a0, …, a3, b0, b1)`: the same for m16n8k16 in float16, two to a register of A and B."""
+    return _mma("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32")
+
+
+@intrinsic
+def mma_bf16(
+    typing: Any, c0: Any, c1: Any, c2: Any, c3: Any, a0: Any, a1: Any, a2: Any, a3: Any, b0: Any, b1: Any
+) -> Any:
+    """`mma_bf16(c0, …, c3, a0, …, a3, b0, b1)`: the same in bfloat16."""
+    return _mma("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32")

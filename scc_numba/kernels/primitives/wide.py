@@ -16,7 +16,8 @@ from numba.cuda.extending import intrinsic
 
 from scc_numba.kernels.primitives.llvm import FLOAT, WORD, address
 
-TWO, FOUR = ir.VectorType(FLOAT, 2), ir.VectorType(FLOAT, 4)
+TWO, FOUR, TWO_WORDS = ir.VectorType(FLOAT, 2), ir.VectorType(FLOAT, 4), ir.VectorType(WORD, 2)
+NUMBA_TYPES = {FLOAT: types.float32, WORD: types.uint32}
 BYTES = 4  # of an element
 
 
@@ -27,7 +28,7 @@ def _load(array: Any, i: Any, kind: Any) -> Any:
         parts = [builder.extract_element(loaded, ir.Constant(WORD, n)) for n in range(kind.count)]
         return context.make_tuple(builder, signature.return_type, parts)
 
-    return types.UniTuple(types.float32, kind.count)(array, i), generate
+    return types.UniTuple(NUMBA_TYPES[kind.element], kind.count)(array, i), generate
 
 
 def _store(array: Any, i: Any, kind: Any) -> Any:
@@ -39,13 +40,19 @@ def _store(array: Any, i: Any, kind: Any) -> Any:
         builder.store(packed, builder.bitcast(pointer, kind.as_pointer()), align=BYTES * kind.count)
         return context.get_dummy_value()
 
-    return types.void(array, i, *[types.float32] * kind.count), generate
+    return types.void(array, i, *[NUMBA_TYPES[kind.element]] * kind.count), generate
 
 
 @intrinsic
 def load2(typing: Any, array: Any, i: Any) -> Any:
     """`load2(array, i)`: elements i and i + 1 as a tuple, by 64 bits at once; i % 2 == 0."""
     return _load(array, i, TWO)
+
+
+@intrinsic
+def load2_words(typing: Any, array: Any, i: Any) -> Any:
+    """`load2_words(array, i)`: elements i to i + 3 of 16 bits as two uint32, lower halves first; i % 4 == 0."""
+    return _load(array, i, TWO_WORDS)
 
 
 @intrinsic
@@ -58,6 +65,12 @@ def load4(typing: Any, array: Any, i: Any) -> Any:
 def store2(typing: Any, array: Any, i: Any, a: Any, b: Any) -> Any:
     """`store2(array, i, a, b)`: write elements i and i + 1; i % 2 == 0."""
     return _store(array, i, TWO)
+
+
+@intrinsic
+def store2_words(typing: Any, array: Any, i: Any, a: Any, b: Any) -> Any:
+    """`store2_words(array, i, a, b)`: write elements i to i + 3 of 16 bits from two uint32; i % 4 == 0."""
+    return _store(array, i, TWO_WORDS)
 
 
 @intrinsic
