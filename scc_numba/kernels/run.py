@@ -12,6 +12,7 @@ from scc_reference import SlidingChannels
 from scc_reference import operands as legal
 
 from scc_numba.device import backend, device_array, to_device, to_host
+from scc_numba.device.number import WORD, number_type
 from scc_numba.kernels.rung import Launch, Layer, Op, Rung, Tile
 from scc_numba.kernels.torch_launch import TorchLaunch, current_stream
 
@@ -25,16 +26,14 @@ def run(rung: Rung, *operands: Any, channels: SlidingChannels, tile: Tile | None
     if not any(_is_torch(array) for array in arrays.values()):
         return run_numpy(rung, arrays, channels, tile, bias)
     device = _torch_device(arrays)
-    plan(rung, describe(arrays), channels)  # refuses what NumPy has no word for, such as bfloat16, by name
+    layer, shape = plan(rung, describe(arrays), channels)
+    check_tile(rung, layer, tile)
     if device.type == "cuda" and backend().name == "gpu":
-        return _run_on_torch_gpu(rung, arrays, channels, tile, bias)
-    import torch
-
-    hosts = {name: None if t is None else t.detach().cpu().numpy() for name, t in arrays.items()}
-    results = run_numpy(rung, hosts, channels, tile, bias)
-    if bias:
-        return tuple(torch.from_numpy(result).to(device) for result in results)
-    return torch.from_numpy(results).to(device)
+        return _run_on_torch_gpu(rung, arrays, layer, shape, tile, bias)
+    dtype = next(iter(arrays.values())).dtype
+    hosts = {name: None if t is None else _to_numpy(t.detach().cpu()) for name, t in arrays.items()}
+    results = [_to_torch(result, dtype).to(device) for result in _compute(rung, layer, hosts, tile, bias)]
+    return tuple(results) if bias else results[0].reshape(shape)
 
 
 def bind(op: Op, *operands: Any, **named: Any) -> dict[str, Any]:
@@ -62,16 +61,38 @@ def run_numpy(
             raise TypeError(f"{name} must be a NumPy array or a torch tensor, not {type(array).__name__}")
     layer, shape = plan(rung, operands, channels)
     check_tile(rung, layer, tile)
+    results = _compute(rung, layer, operands, tile, bias)
+    return tuple(results) if bias else results[0].reshape(shape)
+
+
+def _compute(
+    rung: Rung, layer: Layer, operands: dict[str, Any], tile: Tile | None, bias: bool
+) -> list[np.ndarray[Any, Any]]:
+    """The results, with flat pixels, of arrays on the host: in the layer's dtype, or its words, and so are they."""
+    dtype = number_type(next(iter(operands.values())).dtype)
     shapes = [layer.result_shape(rung.op), *([layer.output_shape[1:2]] if bias else [])]
     if layer.is_empty:  # nothing to launch; a sum over no pixels is zero
-        results = [np.zeros(size, layer.dtype) for size in shapes]
-    else:
-        launch = _build(rung, layer, tile, bias)
-        arrays = [to_device(array) for array in kernel_operands(rung.op, operands, layer)]
-        on_device = [device_array(size, layer.dtype) for size in shapes]
-        launch(*arrays, *on_device)
-        results = [to_host(result) for result in on_device]
-    return tuple(results) if bias else results[0].reshape(shape)
+        return [np.zeros(size, dtype) for size in shapes]
+    launch = _build(rung, layer, tile, bias)
+    arrays = [to_device(array) for array in kernel_operands(rung.op, operands, layer)]
+    on_device = [device_array(size, dtype) for size in shapes]
+    launch(*arrays, *on_device)
+    return [to_host(result) for result in on_device]
+
+
+def _to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
+    """The memory of a tensor on the CPU: words for numbers of 16 bits, since NumPy may have no bfloat16."""
+    if tensor.dtype.itemsize != WORD.itemsize:
+        return np.asarray(tensor.numpy())
+    import torch
+
+    return np.asarray(tensor.view(torch.int16).numpy()).view(WORD)
+
+
+def _to_torch(array: np.ndarray[Any, Any], dtype: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(array.view(np.int16) if array.dtype == WORD else array).view(dtype)
 
 
 def _build(rung: Rung, layer: Layer, tile: Tile | None, bias: bool) -> Launch:
@@ -79,10 +100,8 @@ def _build(rung: Rung, layer: Layer, tile: Tile | None, bias: bool) -> Launch:
 
 
 def _run_on_torch_gpu(
-    rung: Rung, operands: dict[str, Any], channels: SlidingChannels, tile: Tile | None, bias: bool
+    rung: Rung, operands: dict[str, Any], layer: Layer, shape: tuple[int, ...], tile: Tile | None, bias: bool
 ) -> Any:
-    layer, shape = plan(rung, describe(operands), channels)
-    check_tile(rung, layer, tile)
     first = next(iter(operands.values()))
     shapes = [shape, *([layer.output_shape[1:2]] if bias else [])]
     if layer.is_empty:
@@ -109,7 +128,7 @@ class _Described:
         self.shape = tuple(tensor.shape)
         word = str(tensor.dtype).removeprefix("torch.")
         try:
-            self.dtype = np.dtype(word)
+            self.dtype = number_type(word)
         except TypeError:
             raise TypeError(f"{name} has dtype {word}, which the kernels do not take; use float32") from None
 
@@ -180,7 +199,7 @@ def kernel_operands(op: Op, operands: dict[str, Any], layer: Layer) -> list[Any]
     if op == "forward":
         bias = operands["bias"]
         if bias is None:
-            bias = np.zeros(layer.channels.out_channels, layer.dtype)
+            bias = np.zeros(layer.channels.out_channels, number_type(operands["x"].dtype))
         return [operands["x"].reshape(layer.input_shape), operands["weight"], bias]
     if op == "grad_input":
         return [operands["grad_output"].reshape(layer.output_shape), operands["weight"]]

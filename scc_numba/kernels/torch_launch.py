@@ -35,9 +35,16 @@ class TorchLaunch:
             return
         from numba import cuda
 
-        flat = [tensor.detach().view(shape) for tensor, shape in zip(tensors, self._shapes, strict=True)]
+        flat = [_words(tensor.detach()).view(shape) for tensor, shape in zip(tensors, self._shapes, strict=True)]
         arrays = [cuda.as_cuda_array(tensor, sync=False) for tensor in flat]
         self.launch(*arrays, stream=cuda.external_stream(stream) if stream else None)
+
+
+def _words(tensor: Any) -> Any:
+    """The same memory; for bfloat16, which Numba has no arrays of, as words of 16 bits."""
+    import torch
+
+    return tensor.view(torch.float16) if tensor.dtype == torch.bfloat16 else tensor
 
 
 def current_stream(device: int) -> int:

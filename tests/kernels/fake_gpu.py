@@ -19,10 +19,11 @@ class Resident(DeviceArray):
         return self.__array_interface__
 
 
-def array_at(address, shape):
-    """The float32 array that lies there."""
-    memory = (ctypes.c_float * int(np.prod(shape))).from_address(address)
-    return np.frombuffer(memory, np.float32).reshape(shape).view(DeviceArray)
+def array_at(address, shape, pointer):
+    """The array that lies there; its dtype is what the pointer's type points to."""
+    dtype = np.dtype(str(pointer.dtype))
+    memory = (ctypes.c_char * (int(np.prod(shape)) * dtype.itemsize)).from_address(address)
+    return np.frombuffer(memory, dtype).reshape(shape).view(DeviceArray)
 
 
 class FakeGpu(Emulator):
@@ -59,7 +60,8 @@ class FakeGpu(Emulator):
                 self.streams.append(handle)
                 unknown = [address for address in addresses if address not in self.resident]
                 shapes = self.shapes[-len(unknown) :]
-                arrays = {a: array_at(a, size) for a, size in zip(unknown, shapes, strict=True)}
+                pointers = [kind for a, kind in zip(addresses, signature, strict=False) if a not in self.resident]
+                arrays = {a: array_at(a, *about) for a, *about in zip(unknown, shapes, pointers, strict=True)}
                 known = {**arrays, **self.resident}
                 self.launch(kernel, shape, (*(known[a] for a in addresses), *fixed), None)
 

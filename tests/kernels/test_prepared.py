@@ -1,6 +1,8 @@
 """Launches that were prepared: the same results, and prepared once for operands of the same shapes."""
 
+import contextlib
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scc_reference import SlidingChannels
 from test_best import LAYER, draw_operands
 
 from scc_numba.device import LaunchError, NoBackend, backend, profile
+from scc_numba.device.number import SIXTEEN_BITS
 from scc_numba.kernels import OPS, best, find_rung, ladder, run_best
 from scc_numba.kernels.torch_launch import TorchLaunch
 
@@ -47,6 +50,23 @@ def test_the_result_is_that_of_the_reference_and_is_prepared_once(gpu, op):
     rung, tile = best(LAYER, op)
     kernels = 1 + (rung.build(LAYER, tile).then is not None)
     assert len(gpu.prepared) == (kernels if rung in POINTERS else 0)
+
+
+@pytest.mark.parametrize("dtype", SIXTEEN_BITS)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_tensors_of_16_bits_are_read_where_they_lie(gpu, monkeypatch, dtype, recorded):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)  # as if it were not installed
+    draw = np.random.default_rng(0)
+    shapes = {"x": (2, 32, 7, 7), "weight": (48, 16), "bias": (48,)}
+    exact = {name: draw.integers(-3, 4, shape).astype(np.float32) for name, shape in shapes.items()}
+    tensors = {name: torch.from_numpy(array).to(getattr(torch, dtype)) for name, array in exact.items()}
+    gpu.shapes = replace(LAYER, batch=2, pixels=49).shapes("forward")
+    with profile() if recorded else contextlib.nullcontext():
+        result = run_best("forward", *tensors.values(), channels=LAYER.channels)
+    assert result.dtype == tensors["x"].dtype
+    np.testing.assert_array_equal(
+        result.double().numpy(), scc_reference.scc_forward(**exact, channels=LAYER.channels)
+    )
 
 
 def test_other_windows_of_the_same_shapes_are_another_layer(gpu):

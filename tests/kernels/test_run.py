@@ -1,6 +1,7 @@
 """`Rung.run`: what comes in, what comes out, and what is refused."""
 
 import functools
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scc_reference import SlidingChannels
 
 from scc_numba.check.strategies import cases
 from scc_numba.device import profile
-from scc_numba.device.number import in_numpy, number_type
+from scc_numba.device.number import SIXTEEN_BITS, in_numpy, number_type
 from scc_numba.kernels import OPS, ladder
 
 CHANNELS = SlidingChannels(8, 6, groups=2, overlap=0.5)
@@ -20,6 +21,11 @@ each_rung = pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
 each_rung_and_dtype = pytest.mark.parametrize(
     ("rung", "dtype"),
     [(rung, dtype) for rung in RUNGS for dtype in in_numpy(rung.dtypes)],
+    ids=lambda value: getattr(value, "name", value),
+)
+each_rung_and_tensor = pytest.mark.parametrize(
+    ("rung", "dtype"),
+    [(rung, dtype) for rung in RUNGS for dtype in rung.dtypes],  # torch has them all
     ids=lambda value: getattr(value, "name", value),
 )
 OTHERS = ("int32", "complex64", "float16", "bfloat16", "float32", "float64")
@@ -147,15 +153,37 @@ def test_a_bias_of_the_wrong_length_is_named():
         ladder("forward")[0].run(**named, bias=np.zeros(5, np.float32), channels=CHANNELS)
 
 
-@each_rung
-def test_torch_tensors_in_and_out(rung):
+def tensors_of(torch, op, dtype, **more):
+    named = operands(op, **more)
+    return named, {name: torch.from_numpy(array).to(getattr(torch, dtype)) for name, array in named.items()}
+
+
+@each_rung_and_tensor
+def test_torch_tensors_in_and_out(rung, dtype):
     torch = pytest.importorskip("torch")
-    named = operands(rung.op, dtype=rung.dtypes[0])
-    tensors = {name: torch.from_numpy(array).requires_grad_() for name, array in named.items()}
-    result = rung.run(**tensors, channels=CHANNELS)
+    named, tensors = tensors_of(torch, rung.op, dtype)
+    result = rung.run(**{name: tensor.requires_grad_() for name, tensor in tensors.items()}, channels=CHANNELS)
     assert isinstance(result, torch.Tensor)
+    assert result.dtype == getattr(torch, dtype)
     assert not result.requires_grad
-    np.testing.assert_array_equal(result.numpy(), expected(rung.op, named))
+    np.testing.assert_array_equal(result.double().numpy(), expected(rung.op, named))
+
+
+@pytest.mark.parametrize("dtype", SIXTEEN_BITS)
+@pytest.mark.parametrize("spatial", [(), (0, 3), (2, 3)])
+def test_torch_tensors_of_16_bits_need_no_other_package(monkeypatch, dtype, spatial):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)  # as if it were not installed
+    named, tensors = tensors_of(torch, "forward", dtype, spatial=spatial)
+    bias = np.arange(6, dtype=np.float32)
+    rung = next(rung for rung in ladder("forward") if dtype in rung.dtypes)
+    result = rung.run(**tensors, bias=torch.from_numpy(bias).to(tensors["x"].dtype), channels=CHANNELS)
+    assert result.dtype == tensors["x"].dtype
+    np.testing.assert_array_equal(result.double().numpy(), expected("forward", {**named, "bias": bias}))
+    if result.numel():
+        strided = tensors["x"].transpose(0, 1).contiguous().transpose(0, 1)
+        result = rung.run(strided, tensors["weight"], channels=CHANNELS)
+        np.testing.assert_array_equal(result.double().numpy(), expected("forward", named))
 
 
 def test_torch_and_numpy_do_not_mix():
@@ -165,7 +193,7 @@ def test_torch_and_numpy_do_not_mix():
         ladder("forward")[0].run(torch.from_numpy(named["x"]), named["weight"], channels=CHANNELS)
 
 
-def test_torch_bfloat16_is_refused_by_name():
+def test_torch_bfloat16_is_refused_by_name_where_a_rung_does_not_take_it():
     torch = pytest.importorskip("torch")
     named = {name: torch.from_numpy(array).bfloat16() for name, array in operands("forward").items()}
     with pytest.raises(TypeError, match="bfloat16"):
@@ -173,16 +201,16 @@ def test_torch_bfloat16_is_refused_by_name():
 
 
 @pytest.mark.gpu
-@each_rung
-def test_torch_tensors_on_a_gpu_are_not_copied(rung):
+@each_rung_and_tensor
+def test_torch_tensors_on_a_gpu_are_not_copied(rung, dtype):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA GPU")
-    named = operands(rung.op, dtype=rung.dtypes[0])
-    tensors = {name: torch.from_numpy(array).cuda() for name, array in named.items()}
+    named, tensors = tensors_of(torch, rung.op, dtype)
+    tensors = {name: tensor.cuda() for name, tensor in tensors.items()}
     before = torch.cuda.memory_allocated()
     result = rung.run(**tensors, channels=CHANNELS)
     assert result.device == tensors[NAMES[rung.op][0]].device
-    np.testing.assert_array_equal(result.cpu().numpy(), expected(rung.op, named))
+    np.testing.assert_array_equal(result.cpu().double().numpy(), expected(rung.op, named))
     bias = 512 if rung.op == "forward" else 0  # torch allocates in blocks of 512 bytes
     assert torch.cuda.memory_allocated() - before <= 512 * -(-result.nbytes // 512) + bias
