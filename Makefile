@@ -11,7 +11,7 @@ LAYERS ?= 5000
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
 GPU_RESULTS ?= gpu-results
 
-.PHONY: help ladder test test-deep lint format gpu sass readme clean
+.PHONY: help ladder test test-deep mutants lint format gpu sass readme clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,6 +24,10 @@ test: $(VENV)/test ## run all tests (adds torch and the test tools to .venv the 
 
 test-deep: $(VENV)/test ## hold every rung to LAYERS=5000 drawn layers
 	@SCC_NUMBA_LAYERS=$(LAYERS) $(BIN)/python -m pytest tests/kernels/test_rungs.py --durations=0 $(ARGS)
+
+mutants: $(VENV)/test ## break every rung's kernels, one small change at a time, and see the checker notice (a night's work)
+	@mkdir -p build
+	@$(BIN)/scc-numba mutants --csv build/mutants.csv $(ARGS) | tee build/mutants.txt
 
 lint: $(VENV)/test ## ruff and mypy
 	@$(BIN)/ruff check .

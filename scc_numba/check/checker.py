@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import hypothesis
@@ -95,6 +95,7 @@ def check(
     dtypes: Sequence[str] | str | None = None,
     seed: int = 0,
     deterministic: bool | None = None,
+    shrink: bool = True,
     on_example: Callable[[int], None] | None = None,
 ) -> CheckResult:
     """Hold a callable to the properties of `scc_numba.check.properties`, on drawn layers.
@@ -108,6 +109,7 @@ def check(
             16-bit types are accumulated in float32, and rounded once. bfloat16 needs the package ml_dtypes.
         seed: the same seed draws the same layers.
         deterministic: whether two runs must give the same bits; by default, what the rung says, else no.
+        shrink: whether to look for the smallest layer that fails; without, the first one found is reported.
         on_example: called with the number of layers tried so far.
 
     Returns:
@@ -143,11 +145,13 @@ def check(
     def trial(case: Case) -> Trial:
         return Trial(op, call, rung, case, bool(deterministic))
 
-    search = _Search(trial, on_example)
+    search = _Search(trial, on_example, ENOUGH_FAILURES if shrink else 1)
     search.run(max_examples, dtypes, seed)
     if not search.broken:
         return CheckResult(op, search.examples, None)
     holds = next(holds for holds in PROPERTIES if holds in search.broken)
+    if not shrink:
+        return CheckResult(op, search.first_failure, _as_found(holds, *search.broken[holds]))
     failure = _smallest(holds, trial, max_examples, dtypes, seed)
     return CheckResult(op, search.first_failure, failure or _failure(holds, *search.broken[holds], always=False))
 
@@ -173,8 +177,10 @@ class _Search:
     more are drawn before the mistake is named.
     """
 
-    def __init__(self, trial: Callable[[Case], Trial], on_example: Callable[[int], None] | None) -> None:
-        self.trial, self.on_example = trial, on_example
+    def __init__(
+        self, trial: Callable[[Case], Trial], on_example: Callable[[int], None] | None, enough: int
+    ) -> None:
+        self.trial, self.on_example, self.enough = trial, on_example, enough
         self.examples = self.failures = self.first_failure = 0
         self.broken: dict[Property, tuple[Trial, Broken]] = {}
 
@@ -183,14 +189,14 @@ class _Search:
 
         @_drawn(max_examples, dtypes, seed, hypothesis.Phase.generate)
         def look(case: Case) -> None:
-            if self.failures >= ENOUGH_FAILURES:
+            if self.failures >= self.enough:
                 return  # Hypothesis cannot be told to stop, but need not be kept busy
             self.examples += 1
             if self.on_example is not None:
                 self.on_example(self.examples)
             trial = self.trial(case)
             for holds in PROPERTIES:
-                broken = _broken(holds, trial)
+                broken = broken_by(holds, trial)
                 if broken is not None:
                     self.failures += 1
                     self.first_failure = self.first_failure or self.examples
@@ -209,7 +215,7 @@ def _smallest(
     @_drawn(max_examples, dtypes, seed, hypothesis.Phase.generate, hypothesis.Phase.shrink)
     def shrink(case: Case) -> None:
         attempt = trial(case)
-        broken = _broken(holds, attempt)
+        broken = broken_by(holds, attempt)
         if broken is not None:
             latest.append((attempt, broken))
             raise broken
@@ -246,20 +252,18 @@ def _failure(holds: Property, trial: Trial, broken: Broken, always: bool) -> Fai
     fresh = Trial(trial.op, trial.run, trial.rung, trial.case, trial.deterministic)
     # what raises raises everywhere: that it does so once is enough to say
     others = PROPERTIES if holds is not returns_an_array else ()
-    also = [other.__name__ for other in others if other is not holds and _broken(other, fresh)]
-    return Failure(
-        property=holds.__name__,
-        promise=" ".join((holds.__doc__ or "").split()),
-        case=trial.case,
-        tile=trial.tile,
-        difference=str(broken),
-        picture=draw_window(fresh, broken.filter_) if holds in ABOUT_WINDOWS else "",
-        also=tuple(also),
-        always=always,
-    )
+    also = [other.__name__ for other in others if other is not holds and broken_by(other, fresh)]
+    picture = draw_window(fresh, broken.filter_) if holds in ABOUT_WINDOWS else ""
+    return replace(_as_found(holds, trial, broken), picture=picture, also=tuple(also), always=always)
 
 
-def _broken(holds: Property, trial: Trial) -> Broken | None:
+def _as_found(holds: Property, trial: Trial, broken: Broken) -> Failure:
+    promise = " ".join((holds.__doc__ or "").split())
+    return Failure(holds.__name__, promise, trial.case, trial.tile, str(broken), picture="", also=())
+
+
+def broken_by(holds: Property, trial: Trial) -> Broken | None:
+    """How a trial breaks a property, or None."""
     try:
         holds(trial)
     except Broken as broken:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from scc_numba.cli import bench, check, doctor, ladder, model, profile, run, sass
+from scc_numba.cli import bench, check, doctor, ladder, model, mutants, profile, run, sass
 
 app = typer.Typer(
     name="scc-numba",
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("ladder", epilog=ladder.EPILOG)(ladder.ladder_command)
 app.command("check", epilog=check.EPILOG)(check.check_command)
+app.command("mutants", epilog=mutants.EPILOG)(mutants.mutants_command)
 app.command("profile", epilog=profile.EPILOG)(profile.profile_command)
 app.command("run", epilog=run.EPILOG, context_settings=run.CONTEXT)(run.run_command)
 app.command("sass", epilog=sass.EPILOG)(sass.sass_command)

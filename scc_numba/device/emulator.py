@@ -49,12 +49,19 @@ class DeviceArray(np.ndarray[Any, Any]):
 
 
 class Emulator:
-    """Runs kernels in `scc_numba.emulator`, for the GPU that SCC_NUMBA_TARGET names (sm_90 unless set)."""
+    """Runs kernels in `scc_numba.emulator`, for the GPU that SCC_NUMBA_TARGET names (sm_90 unless set).
+
+    Attributes:
+        most_steps: how long a kernel may run, in basic blocks, before the emulator takes it for endless.
+    """
 
     name = "emulator"
 
     def __init__(self) -> None:
+        from scc_numba.emulator.launch import DEFAULT_STEPS
+
         self.target = os.environ.get(TARGET_VARIABLE, "sm_90")
+        self.most_steps = DEFAULT_STEPS
 
     def launch(
         self, kernel: Kernel, shape: LaunchShape, arguments: tuple[Any, ...], record: LaunchRecord | None
@@ -76,6 +83,7 @@ class Emulator:
             signature=kernel.signature(arguments),
             options=kernel.options,
             uninitialised=[array for array in arrays if not array.allocation.written],
+            max_steps=self.most_steps,
         )
         for array in arrays:
             array.allocation.written = True

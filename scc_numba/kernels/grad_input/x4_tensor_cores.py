@@ -206,7 +206,6 @@ RUNG = Rung(
     flat_columns=True,
     rounds_to="tf32",
     least_target="sm_80",
-    flat_columns=True,
     prediction=Prediction(
         "issue slots per HMMA", at_most=4.5, words="issue slots per mma in the k-tile loop: none → 4.4"
     ),
