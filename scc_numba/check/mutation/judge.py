@@ -114,7 +114,7 @@ def judge_rung(rung: Rung, mutant: Mutant, *, layers: int, seconds: float) -> Ve
 
 
 def kernel_holds(name: str, *, layers: int) -> str | None:
-    """None if a rung as it is holds what its mutants are held to; else what it breaks, and then no mutant can tell."""
+    """None if a rung as it is holds what its mutants are held to; else what it breaks."""
     rung = changed_rung(find_rung(name), None)
     with _few_steps():
         for case in chosen(rung):
