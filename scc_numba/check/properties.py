@@ -7,13 +7,17 @@ rounded once.
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
 from scc_numba.check.tolerance import errors_in_bounds, reference
 from scc_numba.check.trial import OPERANDS, Array, Broken, Operands, Trial
-from scc_numba.device import to_device, to_host
+from scc_numba.device import device_array, to_device, to_host
+from scc_numba.kernels import Launch
 from scc_numba.kernels.run import kernel_operands
 
 Property = Callable[[Trial], None]
@@ -185,6 +189,52 @@ def writes_all_and_only_its_result(trial: Trial) -> None:
             raise Broken(f"the kernel changed its operand {number}")
 
 
+def strides_over_few_blocks(trial: Trial) -> None:
+    """A kernel that strides over its grid in y or z, for sizes past 65,535, does so with only 2 blocks too."""
+    layer, rung = trial.case.layer, trial.rung
+    if rung is None or layer.is_empty:
+        return
+    launch = rung.build(layer, trial.tile)
+    cut = _cut(launch)
+    if cut.grid == launch.grid:
+        return
+    arrays = [to_device(array) for array in kernel_operands(rung.op, trial.integers, layer)]
+    result = device_array(layer.result_shape(rung.op), layer.dtype)
+    try:
+        cut(*arrays, result)
+    except Exception as error:
+        raise Broken(f"its launch raises {type(error).__name__}: {error}") from error
+    where = f"with grid {cut.grid} in place of {launch.grid}"
+    trial.expect_equal(to_host(result).reshape(trial.result_shape), trial.reference(trial.integers), where)
+
+
+def _cut(launch: Launch) -> Launch:
+    """The launch with at most 2 blocks along those of y and z whose number the kernel asks for."""
+    code = pairwise(dis.get_instructions(launch.kernel.function))
+    asked = {second.argval for first, second in code if first.argval == "gridDim"}
+    x, y, z = launch.grid
+    return replace(launch, grid=(x, min(y, 2) if "y" in asked else y, min(z, 2) if "z" in asked else z))
+
+
+def sums_the_bias_too(trial: Trial) -> None:
+    """A rung that offers it sums grad_bias in the same pass: exactly on small integers, and grad_weight as well."""
+    rung = trial.rung
+    if rung is None or not rung.with_bias:
+        return
+    operands = trial.integers
+    given = [operands[name] for name in OPERANDS[trial.op]]
+    try:
+        weight, bias = rung.run(*given, channels=trial.case.layer.channels, tile=trial.tile, bias=True)
+    except Exception as error:
+        raise Broken(f"with bias=True it raises {type(error).__name__}: {error}") from error
+    trial.expect_equal(weight, trial.reference(operands), "grad_weight, with bias=True")
+    maps = operands["grad_output"]
+    expected = maps.sum(axis=(0, *range(2, maps.ndim)))  # (K,)
+    if not np.array_equal(bias, expected):
+        k = int(np.argmax(bias != expected))
+        raise Broken(f"grad_bias[{k}] = {bias[k]}, expected {expected[k]}", filter_=k)
+
+
 class _Fenced:
     """An array on the device between two fences of known numbers."""
 
@@ -250,4 +300,6 @@ PROPERTIES: tuple[Property, ...] = (
     accepts_any_layout,
     repeats_to_the_bit,
     writes_all_and_only_its_result,
+    strides_over_few_blocks,
+    sums_the_bias_too,
 )

@@ -65,11 +65,11 @@ def _run(
     drawn: list[Mutant], verdicts: list[Verdict], layers: int, seconds: float, processes: int, to_file: Path | None
 ) -> None:
     with progress_bar() as progress:
-        task = progress.add_task("the rungs as they are", total=len(drawn))
+        task = progress.add_task("the first rung as it is", total=len(drawn))
         for verdict in run_mutants(drawn, layers=layers, seconds=seconds, processes=processes):
             stop_if_interrupted()
             if isinstance(verdict, str):
-                progress.update(task, description=f"the rungs as they are: {verdict} holds")
+                progress.update(task, description=f"{verdict} as it is holds")
                 continue
             verdicts.append(verdict)
             progress.update(task, advance=1, description=f"{verdict.mutant.rung}, {verdict.state}")

@@ -21,6 +21,7 @@ MUTANTS_OF_A_PROCESS = 30
 PATIENCE = 5  # times the time of a mutant, after which a process that says nothing has died
 
 
+HOLDS = 20  # times the same, in which a rung as it is is tried on all its layers
 A_MOMENT = 0.5  # seconds, in which Ctrl-C is heard
 
 
@@ -31,7 +32,7 @@ class BrokenRung(ValueError):
 def run_mutants(
     mutants: Sequence[Mutant], *, layers: int, seconds: float, processes: int = 1
 ) -> Iterator[Verdict | str]:
-    """Verdicts as they come, in any order; before them the names of the rungs, as each is found to hold by itself.
+    """Verdicts as they come; before those of a rung its name, when it is found to hold by itself.
 
     Args:
         mutants: what to try.
@@ -52,14 +53,14 @@ def run_mutants(
         tempfile.TemporaryDirectory(prefix="scc-numba-mutants-") as cache,
         context.Pool(processes, _begin, (cache,), maxtasksperchild=MUTANTS_OF_A_PROCESS) as pool,
     ):
-        rungs = list(dict.fromkeys(mutant.rung for mutant in mutants))
-        for rung, problem in _patiently(pool.imap_unordered(partial(_holds, layers=layers), rungs), 100 * seconds):
+        for rung in dict.fromkeys(mutant.rung for mutant in mutants):
+            ((_, problem),) = _patiently(pool.imap(partial(_holds, layers=layers), [rung]), HOLDS * seconds)
             if problem is not None:
                 raise BrokenRung(f"rung {rung} is wrong as it is, so no mutant of it can be judged: {problem}")
             yield rung
-        yield from _patiently(
-            pool.imap_unordered(partial(judge, layers=layers, seconds=seconds), mutants), PATIENCE * seconds + 60
-        )
+            its_own = [mutant for mutant in mutants if mutant.rung == rung]
+            verdicts = pool.imap_unordered(partial(judge, layers=layers, seconds=seconds), its_own)
+            yield from _patiently(verdicts, PATIENCE * seconds + 60)
 
 
 def _holds(rung: str, layers: int) -> tuple[str, str | None]:
