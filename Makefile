@@ -10,8 +10,9 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pyt
 LAYERS ?= 5000
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
 GPU_RESULTS ?= gpu-results
+SECONDS_EACH ?= 500
 
-.PHONY: help ladder test test-deep mutants lint format gpu sass readme clean
+.PHONY: help ladder test test-deep mutants lint format gpu gpu-tests gpu-bench gpu-profile record sass readme clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,11 +39,27 @@ format: $(VENV)/test ## let ruff tidy the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-gpu: ## on a machine with a CUDA GPU: all tests on it, then the ladder's times, into GPU_RESULTS=gpu-results
+# On a machine with a CUDA GPU, from a plain checkout: no .venv is needed if GPU_PYTHON has torch, numba-cuda, hypothesis
+# and pytest. Each of the three stops after SECONDS_EACH and goes on where it stopped when called again.
+GPU_RUN = PYTHONPATH=.:reference:tests SCC_NUMBA_DEVICE=gpu $(GPU_PYTHON) -m
+GPU_TESTS = tests/device tests/kernels tests/check tests/nn tests/measure/bench tests/measure/test_climb.py
+NO_GPU_NEEDED = test_compiles test_predictions test_registers
+
+gpu: gpu-tests gpu-bench gpu-profile ## on a CUDA GPU: tests, benchmark, profiler, into GPU_RESULTS; run it until nothing is left
+
+gpu-tests: ## the tests of everything that runs on the GPU
 	@mkdir -p $(GPU_RESULTS)
-	PYTHONPATH=.:reference SCC_NUMBA_DEVICE=gpu $(GPU_PYTHON) -m pytest -q --junitxml=$(GPU_RESULTS)/tests.xml $(ARGS)
-	PYTHONPATH=.:reference SCC_NUMBA_DEVICE=gpu $(GPU_PYTHON) -m scc_numba ladder \
-		--layer 128,256,256,16,16,2,0.5 --report $(GPU_RESULTS)/ladder
+	$(GPU_RUN) pytest -q -p slices --slice $(GPU_RESULTS)/passed.txt --slice-seconds $(SECONDS_EACH) \
+		--junitxml=$(GPU_RESULTS)/tests.xml $(NO_GPU_NEEDED:%=--ignore=tests/kernels/%.py) $(GPU_TESTS) $(ARGS)
+
+gpu-bench: ## the benchmark's standard set; BENCH="--full" for the whole grid
+	$(GPU_RUN) scc_numba bench --output $(GPU_RESULTS)/bench --seconds $(SECONDS_EACH) $(BENCH)
+
+gpu-profile: ## the best rungs under Nsight Compute, where ncu is there
+	$(GPU_RUN) scc_numba.measure.bench.nsight $(GPU_RESULTS)/ncu --seconds $(SECONDS_EACH)
+
+record: ## make the results in GPU_RESULTS part of the package: README's table of times, the tiles that `best` takes
+	@PYTHONPATH=.:reference $(GPU_PYTHON) -m scc_numba.measure.bench.record $(GPU_RESULTS)/bench
 
 sass: $(VENV)/test ## compile every rung to machine code, and record what it says in scc_numba/measure/results/sass.csv
 	@$(BIN)/scc-numba sass --csv scc_numba/measure/results/sass.csv

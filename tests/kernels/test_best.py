@@ -11,6 +11,7 @@ from scc_reference import SlidingChannels
 
 from scc_numba.check.strategies import Case, cases
 from scc_numba.check.tolerance import errors_in_bounds
+from scc_numba.device import backend
 from scc_numba.kernels import OPS, Layer, best, find_rung, ladder, run_best, tile_table
 from scc_numba.kernels.tile_table import Tuned, read_csv, to_csv
 
@@ -67,7 +68,7 @@ def test_every_layer_has_a_rung_that_computes_it(op, allow_tf32, drawn):
 @given(drawn=cases(), target=st.sampled_from(["sm_70", "sm_75", "sm_80", "sm_90", None]), tf32=st.booleans())
 def test_without_a_table_the_highest_that_supports_the_layer(op, drawn, target, tf32):
     rung, tile = best(drawn.layer, op, target=target, allow_tf32=tf32)
-    target = target or "sm_90"
+    target = target or backend().target
     assert rung.supports(drawn.layer, target) is None
     assert tile == rung.tiles(drawn.layer)[0]
     higher = ladder(op)[ladder(op).index(rung) + 1 :]
