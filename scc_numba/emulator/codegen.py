@@ -71,8 +71,13 @@ def emits(*opcodes: str) -> Callable[[Emitter], Emitter]:
     return register
 
 
+# The condition code's carry, followed like a register; no PTX name has a space in it.
+CARRY = "carry flag"
+_TAKES_CARRY = ("addc", "subc", "madc")
+
+
 def operands(i: Instruction, registers: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Registers that an instruction writes and reads."""
+    """Registers that an instruction writes and reads, the carry flag among them."""
     op = i.parts[0]
     written: list[str] = []
     read: list[str] = []
@@ -88,6 +93,10 @@ def operands(i: Instruction, registers: dict[str, str]) -> tuple[list[str], list
         read += registers_in(a.lstrip("!"), registers)
     if i.guard:
         read.append(i.guard.lstrip("!"))
+    if "cc" in i.parts:
+        written.append(CARRY)
+    if op in _TAKES_CARRY:
+        read.append(CARRY)
     return written, read
 
 
@@ -342,7 +351,6 @@ class Writer:
         self.defined: set[str] = set()
         self.changed: list[str] = []
         self.block_start = block.instructions[0].index if block.instructions else 0
-        self.carry = "carry"
         self.result = "None"
         for i in block.instructions:
             self.current = i
@@ -472,10 +480,13 @@ def prepare(module: Module, entry: Function, pointers: dict[str, int]) -> tuple[
         pointers: parameter name -> position of the argument it points into.
     """
     flat = inline(module, entry)
+    flat.registers[CARRY] = "pred"
     blocks = basic_blocks(flat)
     # What a function gives back may be left open; it is read all the same.
     left_open = flat.undefined | {r for r in flat.registers if r.startswith("%param:")}
     for i, register in reads_of_nothing(blocks, lambda i: operands(i, flat.registers), left_open):
+        if register == CARRY:
+            raise module.source.wrong(i, "", "the carry is read, but no instruction with .cc comes before")
         name = re.sub(r"[@~].*", "", register)
         raise module.source.wrong(i, name, f"register {name} is read, but nothing has written it")
     variables = list(module.variables.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .codegen import DTYPES, Writer, emits
+from .codegen import CARRY, DTYPES, Writer, emits
 from .ptx import Instruction
 
 _ROUNDINGS = ("rz", "rm", "rp")
@@ -90,10 +90,10 @@ def _addc(w: Writer, i: Instruction) -> None:
 def _with_carry(w: Writer, i: Instruction, take: bool) -> None:
     kind = "u" + DTYPES[_type(i)][1:]
     function = "add_carry" if i.parts[0].startswith("add") else "subtract_borrow"
-    carry = w.carry if take else w.constant("b1", 0)
+    carry = w.source(CARRY, "b1") if take else w.constant("b1", 0)
     t = w.temporary(f"{function}({w.source(i.args[1], kind)}, {w.source(i.args[2], kind)}, {carry})")
     if "cc" in i.parts:
-        w.line(f"carry = {t}[1]")
+        w.assign(CARRY, f"{t}[1]", "b1")
     w.assign(i.args[0], f"{t}[0]", kind)
 
 
@@ -148,10 +148,10 @@ def _mad(w: Writer, i: Instruction) -> None:
         product = f"({a} * {b})" if "lo" in i.parts else f"multiply_high({a}, {b})"
         unsigned = "u" + kind[1:]
         product = product if unsigned == kind else f"{product}.view({unsigned})"
-        carry = w.carry if i.parts[0] == "madc" else w.constant("b1", 0)
+        carry = w.source(CARRY, "b1") if i.parts[0] == "madc" else w.constant("b1", 0)
         t = w.temporary(f"add_carry({product}, {w.source(i.args[3], unsigned)}, {carry})")
         if "cc" in i.parts:
-            w.line(f"carry = {t}[1]")
+            w.assign(CARRY, f"{t}[1]", "b1")
         w.assign(i.args[0], f"{t}[0]", unsigned)
     else:
         product, kind = _product(w, i)

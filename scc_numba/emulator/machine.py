@@ -15,7 +15,7 @@ from . import access as ac
 from .arena import Arena
 from .atomics import Atomics
 from .control_flow import EXIT, reachable
-from .errors import KernelFault, StepLimitExceeded, UnsupportedInstruction
+from .errors import EmulatorError, KernelFault, StepLimitExceeded, UnsupportedInstruction
 from .findings import Collector
 from .half import HELPERS
 from .mask import Mask
@@ -212,7 +212,15 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         with np.errstate(all="ignore"):
             for first in range(0, self.blocks_in_grid, self.batch_blocks):
                 self._begin(first, min(self.batch_blocks, self.blocks_in_grid - first))
-                self._run_batch()
+                try:
+                    self._run_batch()
+                except NameError as error:
+                    instructions = self.program.blocks[self.here].instructions
+                    where = f"{instructions[0].place}, Python line {instructions[0].line}" if instructions else ""
+                    raise EmulatorError(
+                        f"a mistake in the emulator's own translation of the PTX from {where} on: {error}; "
+                        "please report it with the kernel"
+                    ) from error
 
     # ------------------------------------------------------------------------------------ the scheduler
 
