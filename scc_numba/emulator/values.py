@@ -363,12 +363,21 @@ def round_to_integer(x: Value, mode: str) -> Value:
 
 
 def float_to_integer(x: Value, mode: str, dt: np.dtype) -> Value:
-    """Cvt float to integer: rounds, clamps to the range, NaN gives 0."""
+    """Cvt float to integer: rounds and clamps to the range.
+
+    NaN gives 0 if neither the source nor the result has 64 bits, else the result's top bit alone (PTX ISA, "Data
+    Movement and Conversion Instructions: cvt", notes on float-to-integer conversion).
+    """
+    wide = x.dtype.itemsize == 8 or dt.itemsize == 8
     x = _ROUND[mode](x.astype(f8))
     info = np.iinfo(dt)
-    high, low = x >= float(info.max), x <= float(info.min)
-    inside = np.where(high | low | np.isnan(x), 0.0, x).astype(dt)
-    return np.where(high, dt.type(info.max), np.where(low, dt.type(info.min), inside))
+    high, low, nan = x >= float(info.max), x <= float(info.min), np.isnan(x)
+    inside = np.where(high | low | nan, 0.0, x).astype(dt)
+    inside = np.where(high, dt.type(info.max), np.where(low, dt.type(info.min), inside))
+    if not wide or not nan.any():
+        return inside
+    top = dt.type(info.min) if dt.kind == "i" else dt.type(1 << 8 * dt.itemsize - 1)
+    return np.where(nan, top, inside)
 
 
 def integer_to_float(x: Value, mode: str, dt: np.dtype) -> Value:

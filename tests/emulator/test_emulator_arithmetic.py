@@ -339,23 +339,28 @@ def test_ftz_and_sat():
 
 @pytest.mark.parametrize("kind", ["s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64"])
 @pytest.mark.parametrize("mode", ["rni", "rzi", "rmi", "rpi"])
-def test_float_to_integer(kind, mode):
+@pytest.mark.parametrize("source", ["f32", "f64"])
+def test_float_to_integer(kind, mode, source):
     bits = 8 * size_of(kind)
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if kind[0] == "s" else (0, 2**bits - 1)
     values = np.concatenate(
         [F64, [0.5, 1.5, 2.5, -0.5, -2.5, 126.5, 127.5, 255.5, 2.0**31, 2.0**32 - 0.5, 2.0**63, 2.0**64]]
     )
+    if source == "f32":
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
     rounding = {"rni": round, "rzi": math.trunc, "rmi": math.floor, "rpi": math.ceil}[mode]
     want = []
     for v in values.tolist():
-        if math.isnan(v):
-            want.append(0)
+        if math.isnan(v):  # PTX ISA, cvt: 0 if neither type has 64 bits, else the result's top bit
+            top = 2 ** (bits - 1) * (-1 if kind[0] == "s" else 1)
+            want.append(top if source == "f64" or bits == 64 else 0)
         elif math.isinf(v):
             want.append(high if v > 0 else low)
         else:
             want.append(min(max(rounding(v), low), high))
     result = kind if bits > 8 else kind[0] + "16"
-    assert run(f"cvt.{mode}.{kind}.f64", result, ("f64",), values).tolist() == want
+    assert run(f"cvt.{mode}.{kind}.{source}", result, (source,), values).tolist() == want
 
 
 @pytest.mark.parametrize("kind", ["s32", "u32", "s64", "u64"])
