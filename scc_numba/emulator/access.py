@@ -23,23 +23,25 @@ COLUMNS = 6
 
 # Rows of a fault record; each row is: how many, thread (flat position in the batch), other thread, address.
 (OUT_OF_BOUNDS, MISALIGNED, UNINITIALISED, READ_AFTER_WRITE, WRITE_AFTER_READ, WRITE_AFTER_WRITE, SAME_WRITE,
- IN_FLIGHT) = range(8)  # fmt: skip
-FAULT_ROWS = 8
+ IN_FLIGHT, WRITE_AND_ATOMIC) = range(9)  # fmt: skip
+FAULT_ROWS = 9
 
 # How an access touches memory.
 LOAD, STORE, ATOMIC = 0, 1, 2
 
-# A shadow entry is epoch << 32 | warp epoch << 16 | thread; these stand in the thread's place.
+# A shadow entry is epoch << 32 | warp epoch << 16 | thread; these stand in the thread's place, and the thread (of
+# several readers the last, or who did the atomic) in the warp epoch's.
 NOBODY, SEVERAL, BY_ATOMIC = 0xFFFF, 0xFFFE, 0xFFFD
 
 _OFFSET = (1 << 40) - 1  # an address without its window, see program.py
 
-# One letter an argument: a = flat int64 array, m = flat bytes, t = table, c = cube of int64, i = int64.
+# One letter an argument: a = flat int64 array, s = flat int32, m = flat bytes, t = table, c = cube, i = int64.
 _TYPES = {
     "a": types.Array(types.int64, 1, "C"),
     "m": types.Array(types.uint8, 1, "C"),
     "t": types.Array(types.int64, 2, "C"),
     "c": types.Array(types.int64, 3, "C"),
+    "s": types.Array(types.int32, 1, "C"),
     "i": types.int64,
 }
 
@@ -68,7 +70,7 @@ def compiled(arguments: str) -> Any:
     return later
 
 
-@compiled("aiiii miii iiiittmimat")
+@compiled("aiiii miii iiiittmimat i")
 def global_access(  # noqa: D417
     addr,
     base,
@@ -90,6 +92,7 @@ def global_access(  # noqa: D417
     defined,
     index,
     fault,
+    counting,
 ):
     """Check and count one global access.
 
@@ -105,6 +108,7 @@ def global_access(  # noqa: D417
             it.
         index: element numbers, laid out like addr; 0 (a spare cell) for lanes that must not touch memory.
         fault: (FAULT_ROWS, 4).
+        counting: 0 to check only, and leave stats and touched alone.
 
     Returns:
         How many lanes were at fault.
@@ -133,6 +137,8 @@ def global_access(  # noqa: D417
                     most = max(most, a)
                     union |= a
                 if least >= low and most + size <= high and union & (size - 1) == 0:
+                    if not counting:
+                        continue
                     distinct = 1
                     last = (addr[start] - base) >> 5
                     touched[last] |= mark
@@ -207,6 +213,8 @@ def global_access(  # noqa: D417
                 index[where] = a >> shift
                 if site < 0:
                     site = spans[here, 2]
+                if not counting:
+                    continue
                 if a2 != 0:
                     count += 1
                 sector = a >> 5
@@ -218,7 +226,7 @@ def global_access(  # noqa: D417
                 distinct += 1
                 last = sector
                 touched[sector] |= mark
-            if site < 0:
+            if site < 0 or not counting:
                 continue
             if not rising:
                 # Out of order: count each sector once.
@@ -241,18 +249,20 @@ def global_access(  # noqa: D417
     return bad
 
 
-@compiled("aiii miii iiiiiiitat")
+@compiled("aiii miii iiiitiitati")
 def shared_access(  # noqa: D417
-    addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, shift, bound, limit, row, stats, index, fault
+    addr, a0, a1, a2, mask, m0, m1, m2, blocks, warps, size, shift, spans, limit, row, stats, index, fault, counting
 ):
     """Check and count one shared-memory access (races are `shared_race`'s business).
 
     Args:
         addr: addresses, flat; only the offset in the window counts; a0, a1, a2: strides.
-        bound: bytes of shared memory a block has; limit: where its spare cell is.
+        spans: (k, 3): first byte, end, row of stats; the arrays this instruction may touch.
+        limit: where the block's spare cell is.
         row: bytes between two blocks' memories, 0 to leave blocks apart.
         index: element numbers for lanes that may access, the spare cell (at `limit`) for the others; laid
             out like addr.
+        counting: 0 to check only.
 
     Returns how many lanes were at fault.
 
@@ -278,6 +288,7 @@ def shared_access(  # noqa: D417
         for w in range(warps):
             count = 0
             waves = 0
+            site = np.int64(-1)
             for phase in range(phases):
                 worst = 0
                 first = np.int64(-1)
@@ -288,7 +299,12 @@ def shared_access(  # noqa: D417
                         continue
                     where = b * a0 + w * a1 + lane * a2
                     a = addr[where] & _OFFSET
-                    if a < 0 or a + size > bound:
+                    here = -1
+                    for k in range(spans.shape[0]):
+                        if a >= spans[k, 0] and a + size <= spans[k, 1]:
+                            here = k
+                            break
+                    if here < 0:
                         bad += 1
                         if fault[OUT_OF_BOUNDS, 0] == 0:
                             fault[OUT_OF_BOUNDS, 1] = (b * warps + w) * 32 + lane
@@ -305,6 +321,10 @@ def shared_access(  # noqa: D417
                         index[where] = (limit + b * row) >> shift
                         continue
                     index[where] = (a + b * row) >> shift
+                    if not counting:
+                        continue
+                    if site < 0:
+                        site = spans[here, 2]
                     count += 1
                     word = a >> 2
                     if first < 0:
@@ -344,11 +364,11 @@ def shared_access(  # noqa: D417
                 waves += worst
             if count == 0:
                 continue
-            stats[0, REQUESTS] += scale
-            stats[0, LANES] += scale * count
-            stats[0, WAVEFRONTS] += scale * waves
+            stats[site, REQUESTS] += scale
+            stats[site, LANES] += scale * count
+            stats[site, WAVEFRONTS] += scale * waves
             least = (count * size + 127) // 128 if a2 != 0 else 1
-            stats[0, IDEAL] += scale * least
+            stats[site, IDEAL] += scale * least
     return bad
 
 

@@ -155,7 +155,8 @@ class Atomics(State):
             hits = self.shared_hits
         warp = np.flatnonzero(bits) >> 5
         queue = _tally(hits, index, a.shift, 4, warp)
-        self.stats[a.number, 0, ac.WORST] += queue
+        spans = self.spans(a) if space == "global" else self.shared_spans(a)  # type: ignore[attr-defined]
+        self.stats[a.number, spans[0, 2], ac.WORST] += queue
 
     def _apply(
         self, a: Access, operation: str, memory: Any, index: Any, operands: list[Any], old: Any, space: str

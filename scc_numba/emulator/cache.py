@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-_FORMAT = "scc-emulator-ptx-6"
+_FORMAT = "scc-emulator-ptx-7"
 
 
 class _Unknown(Exception):

@@ -21,7 +21,7 @@ from .control_flow import basic_blocks, live_in, loop_aware_order
 from .errors import EmulatorError, PtxError, UnsupportedInstruction
 from .inline import Flat, inline
 from .program import CONST_WINDOW, LOCAL_WINDOW, SHARED_WINDOW, Access, Program
-from .provenance import pointer_sources, registers_in
+from .provenance import named_in, pointer_sources, registers_in
 from .ptx import SIZES, Function, Instruction, Module
 from .reaching import reads_of_nothing
 
@@ -103,7 +103,7 @@ def operands(i: Instruction, registers: dict[str, str]) -> tuple[list[str], list
 class Writer:
     """Writes the Python of one kernel; emitters call its methods."""
 
-    def __init__(self, program: Program, flat: Flat, sources: dict[str, frozenset[int]]) -> None:
+    def __init__(self, program: Program, flat: Flat, sources: dict[str, frozenset[int | str]]) -> None:
         self.program = program
         self.registers = flat.registers
         self.sources = sources
@@ -229,7 +229,9 @@ class Writer:
 
     def access(self, i: Instruction, space: str, mode: int, kind: str, count: int, address: str) -> str:
         """Describe a memory access; returns the name generated code uses for the description."""
-        sources = self.sources.get(self.base_register(address), frozenset())
+        base = self.base_register(address)
+        named = frozenset(named_in(address, self.program.shared))
+        sources = self.sources.get(base, frozenset()) | named if base or named else frozenset()
         a = Access(len(self.accesses), i, space, mode, kind, count, sources)
         self.accesses.append(a)
         return f"A[{a.number}]"
@@ -525,7 +527,7 @@ def prepare(module: Module, entry: Function, pointers: dict[str, int]) -> tuple[
     program.classes = [dict(Counter(map(instruction_class, instructions))) for instructions in counted]
     program.flops = [sum(instruction_flops(i) for i in b.instructions) for b in blocks]
     program.uses_grid_sync = any(b.end == "grid" for b in blocks)
-    writer = Writer(program, flat, pointer_sources(flat, pointers))
+    writer = Writer(program, flat, pointer_sources(flat, pointers, at.keys()))
     writer.local_at = {name: offset for name, (offset, _) in local_at.items()}
     program.source = writer.write()
     _summarise(program)
@@ -540,7 +542,7 @@ def _summarise(program: Program) -> None:
     )
     program.uses_shared = bool(program.shared)
     stores = [a for a in program.accesses if a.mode in (STORE, ATOMIC) and a.space in ("global", "generic")]
-    program.written = frozenset(s for a in stores for s in a.sources)
+    program.written = frozenset(s for a in stores for s in a.sources if isinstance(s, int))
     program.unknown_stores = any(not a.sources for a in stores)
     opcodes = [i.parts for i in program.instructions]
     program.spins = any(p[0] == "atom" and ("cas" in p or "exch" in p) for p in opcodes)

@@ -117,7 +117,8 @@ def compile_ptx(
             text = _joined(seen.libraries[-1].get_asm_strs(cc=target.capability))
     if known.get("debug"):
         text += "".join(f"\n{RAISES} {json.dumps([*key, *said])}" for key, said in seen.exceptions.items())
-    return text
+    used = ((symbol, name) for symbol, name in seen.shared.items() if symbol in text)
+    return text + "".join(f"\n{SHARED} {json.dumps(pair)}" for pair in used)
 
 
 # Options of a dispatcher that change the PTX.
@@ -128,8 +129,10 @@ OTHER_OPTIONS = (
     "shared_memory_carveout", "nopython", "abi", "abi_info", "output",
 )  # fmt: skip
 
-# Comments after the PTX: the exceptions that its numbers stand for, so that they are cached with it.
+# Comments after the PTX: the exceptions that its numbers stand for, and the Python names of its shared arrays, so that
+# they are cached with it.
 RAISES = "// numba raises"
+SHARED = "// numba shared"
 
 
 @contextlib.contextmanager
@@ -168,6 +171,7 @@ class _Seen:
     # (PTX name of the function, number) -> (Python name, exception and its message, file, line)
     exceptions: dict[tuple[str, int], tuple[str, str, str, int]] = field(default_factory=dict)
     libraries: list[Any] = field(default_factory=list)
+    shared: dict[str, str] = field(default_factory=dict)  # symbol of a shared array -> the Python variable
 
 
 @contextlib.contextmanager
@@ -196,10 +200,57 @@ def _watch_compiler() -> Iterator[_Seen]:
     for module in modules:
         module.compile_cuda = watched  # type: ignore[attr-defined]
     try:
-        yield seen
+        with _shared_names(seen):
+            yield seen
     finally:
         for module in modules:
             module.compile_cuda = original  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _shared_names(seen: _Seen) -> Iterator[None]:
+    """Take note of which variable each shared array is assigned to, when Numba makes up its symbol."""
+    try:
+        module = importlib.import_module("numba.cuda.cudaimpl")
+        original = module._get_unique_smem_id
+    except (ImportError, AttributeError):
+        yield  # then arrays go by their symbols
+        return
+
+    def watched(name: str) -> str:
+        symbol: str = original(name)
+        variable = _variable_being_lowered()
+        if variable:
+            seen.shared[symbol] = variable
+        return symbol
+
+    module._get_unique_smem_id = watched  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        module._get_unique_smem_id = original  # type: ignore[attr-defined]
+
+
+def _variable_being_lowered() -> str:
+    """The variable that takes the result of the call Numba translates right now, "" if there is none.
+
+    A call's result goes to a temporary, `$12call`, which the next statements of the block hand on to the variable.
+    """
+    frame = sys._getframe()
+    instruction = block = None
+    while frame is not None and block is None:
+        if frame.f_code.co_name == "lower_inst" and instruction is None:
+            instruction = frame.f_locals.get("inst")
+        if frame.f_code.co_name == "lower_block" and instruction is not None:
+            block = frame.f_locals.get("block")
+        frame = frame.f_back  # type: ignore[assignment]
+    names = {getattr(getattr(instruction, "target", None), "name", "")}
+    for statement in getattr(block, "body", ()):
+        value = getattr(statement, "value", None)
+        if type(value).__name__ == "Var" and value.name in names:  # type: ignore[union-attr]
+            names.add(statement.target.name)
+    plain = sorted(name.split(".")[0] for name in names if name and not name.startswith("$"))
+    return plain[0] if plain else ""
 
 
 @contextlib.contextmanager

@@ -37,6 +37,10 @@ class KernelFault(EmulatorError, RuntimeError):
     """The kernel did what would stop a GPU: a trap, or an address in no memory at all."""
 
 
+class NotCounted(EmulatorError, RuntimeError):
+    """A count was asked of a report whose launch had counters=False."""
+
+
 class FindingsError(EmulatorError, AssertionError):
     """Raised by a strict launch that found something; `.report` holds the full report."""
 

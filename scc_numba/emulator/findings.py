@@ -13,7 +13,7 @@ KINDS = {
     "misaligned": "an address that is no multiple of the access's size",
     "shared-race": "two threads use one place in shared memory, one writes, and no barrier orders them",
     "global-race": "two threads use one place in global memory, one writes, and nothing orders them",
-    "lost-update": "two threads read, change and write one place in global memory: an atomic is missing",
+    "lost-update": "two threads read, change and write one place: an atomic is missing",
     "uninitialised-shared": "shared memory is read before anything was written there",
     "uninitialised-local": "local memory is read before the thread wrote there",
     "uninitialised-global": "an array is read where nothing was written yet",
@@ -33,10 +33,11 @@ class Finding:
         kind: a key of `KINDS`.
         line: Python line, 0 if unknown.
         file: source file of the line.
-        array: name of the array, "shared", "local", or "" where none is meant.
+        array: name of the array, an argument or a shared array's Python variable (its PTX symbol where that is not
+            known); "shared", "local", or "" where no array is meant.
         block: (x, y, z) of the first case.
-        threads: thread indices (x, y, z) of the first case: the one that did it and, for races, the other
-            one.
+        threads: thread indices (x, y, z) of the first case: the one that did it and, for races, the other one if
+            it is known.
         address: byte offset in the array (or in shared or local memory) of the first case, −1 if none is
             meant.
         count: how many accesses were at fault.
@@ -77,7 +78,7 @@ class Collector:
         # A lost update is a read and a write that race: one mistake, and the more telling name of it.
         updates = {(f.file, f.line, f.array) for f in self.found.values() if f.kind == "lost-update"}
         kept = [
-            f for f in self.found.values() if f.kind != "global-race" or (f.file, f.line, f.array) not in updates
+            f for f in self.found.values() if not f.kind.endswith("-race") or (f.file, f.line, f.array) not in updates
         ]
         return sorted(kept, key=lambda f: (order.index(f.kind), f.file, f.line, f.array))
 

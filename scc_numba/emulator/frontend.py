@@ -17,7 +17,7 @@ import numpy as np
 
 from . import codegen, ptx
 from .cache import disk_get, disk_put, fingerprint
-from .compiler import COMPILER_OPTIONS, OTHER_OPTIONS, RAISES, compile_ptx
+from .compiler import COMPILER_OPTIONS, OTHER_OPTIONS, RAISES, SHARED, compile_ptx
 from .errors import ArgumentError, PtxError
 from .program import Program
 from .signatures import Parameter, PtxKernel, describe, parse_signature, type_of, wrong_count
@@ -117,6 +117,11 @@ def _build(text: str, parameters: list[Parameter], name: str | None) -> Loaded:
         if line.startswith(RAISES):
             function, number, *said = json.loads(line[len(RAISES) + 1 :])
             program.exceptions[function, number] = tuple(said)
+        elif line.startswith(SHARED):
+            symbol, variable = json.loads(line[len(SHARED) + 1 :])
+            # Two functions may both have an `s`.
+            same = sum(known.split(" #")[0] == variable for known in program.shared_labels.values())
+            program.shared_labels[symbol] = f"{variable} #{same + 1}" if same else variable
     return Loaded(program, parameters, arrays, text=text)
 
 

@@ -235,7 +235,8 @@ def launch(
         checks: look for races, reads of nothing, divergent barriers and so on. Without it an access outside
             its array
             is still never carried out, but not reported.
-        counters: count memory traffic. (Instructions are always counted.)
+        counters: count instructions and memory traffic. Without, nothing is counted, and the report's counts raise
+            `NotCounted`.
         strict: raise `FindingsError` if there is any finding.
         signature: argument types, where the arguments do not tell: pointers, or scalars narrower than
             Numba's default.

@@ -109,24 +109,32 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                     f"({_GRID_WIDE:,}); a GPU would refuse it as well (cooperative launch too large)"
                 )
         self.symbols = {name: np.int64(GLOBAL_WINDOW + at) for name, at in arena.variables.items()}
-        rows = max(1, len(arena.placements))
+        self.shared_arrays = {
+            symbol: (start, start + size if size else self.shared_size)
+            for symbol, (start, size) in program.shared.items()
+        }
+        rows = len(arena.placements) + len(self.shared_arrays) + 1
         self.stats = np.zeros((len(program.accesses) + 1, rows, ac.COLUMNS), np.int64)
         self.samples = [None] * (len(program.accesses) + 1)
-        self.touched = np.zeros(arena.size // 32 + 1, np.uint8)
+        self.touched = np.zeros(arena.size // 32 + 1 if counters else 0, np.uint8)
         self.defined = np.zeros(0, np.uint8)
         if checks and not all(p.defined for p in arena.placements if p is not None):
             self.defined = np.zeros(arena.size, np.uint8)
         self.fault = np.zeros((ac.FAULT_ROWS, 4), np.int64)
         self.check_global_races = checks and global_races and not program.locks
-        self.writers = (
-            np.zeros(arena.size // program.global_grain + 1, np.int64) if self.check_global_races else None
-        )
+        grains = arena.size // program.global_grain + 1 if self.check_global_races else 0
+        self.writers = np.zeros(grains, np.int64) if self.check_global_races else None
+        self.sites = np.zeros(grains, np.int32)
         self.check_between = self.check_global_races and not program.orders_blocks and self.blocks_in_grid > 1
         self.check_within = self.check_global_races and not program.orders_threads and self.threads_per_block > 1
         self.readers = None
-        self.read_and_written = {}
+        self.meetings = {}
+        by_mode = {a.mode for a in program.accesses if a.space in ("global", "generic")}
+        self.follow_updates = (self.check_between or self.check_within) and {ac.STORE, ac.ATOMIC} <= by_mode
+        self.updaters = np.zeros(grains if self.follow_updates else 0, np.int64)
+        self.rewritten = np.zeros(self.batch_blocks * self.nw * 32 if self.check_global_races else 0, np.int64)
         self.pending_race = False
-        self.span_tables = {}
+        self.span_tables, self.shared_span_tables = {}, {}
         self.constants = np.frombuffer(program.constants.ljust(16, b"\0"), np.uint8)
         self.collector = Collector()
         self.printed = []
@@ -237,7 +245,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         heap: list[int] = []
         waiting: dict[int, list[Any]] = {}  # barrier block -> [mask, value of its predicate]
         alive_threads = total
-        fair = program.spins
+        fair, counting = program.spins, self.counters
         steps = 0
         self.held = []
         self.left: list[tuple[int, Mask | None]] = []  # where threads came from that have returned
@@ -265,8 +273,9 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                     if blocks[last].next == EXIT:
                         break
                     last = blocks[last].next
-                self.block_warps[last] += warps if M is None else M.warps
-                self.block_threads[last] += total if M is None else M.threads
+                if counting:
+                    self.block_warps[last] += warps if M is None else M.warps
+                    self.block_threads[last] += total if M is None else M.threads
                 leave(M)
                 return
             k = rank[target]
@@ -294,9 +303,9 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                     M = None
                 n = self.here = order[k]
                 block = blocks[n]
-                threads = total if M is None else M.threads
-                self.block_warps[n] += warps if M is None else M.warps
-                self.block_threads[n] += threads
+                if counting:
+                    self.block_warps[n] += warps if M is None else M.warps
+                    self.block_threads[n] += total if M is None else M.threads
                 keep = 0
                 for other in ready:
                     keep |= live[order[other]]
@@ -409,6 +418,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                 R[slot] = self._reduced(operation, slot, value, bits, R[slot], M)
             if grid_wide and self.writers is not None:
                 self.writers.fill(0)  # a grid barrier orders everything before it
+                self.updaters.fill(0)
                 if self.readers is not None:
                     self.readers.fill(0)
             self.here = n

@@ -37,13 +37,19 @@ class State:
     epochs: Any  # int64 (nb,): barriers passed
     warp_epochs: Any  # int64 (nb, nw)
     groups_committed: Any  # int64 (nb, nw, 32): cp.async groups
-    span_tables: dict[frozenset[int], Any]
+    span_tables: dict[frozenset[Any], Any]
+    shared_span_tables: dict[frozenset[Any], Any]
+    shared_arrays: dict[str, tuple[int, int]]  # symbol -> first byte and end in a block's shared memory
     array_of_param: dict[int, int]
     check_global_races: bool
     check_between: bool  # also look for blocks that read what others write
     check_within: bool  # and for threads that read what others of their block write
     readers: Any  # int64 (grains, 4): who read, None until a kernel reads what it writes
-    read_and_written: dict[tuple[int, frozenset[int]], bool]
+    meetings: dict[tuple[int, int, frozenset[Any]], bool]  # (mode, other mode, sources): may the two meet?
+    follow_updates: bool  # hold plain writes against atomics
+    updaters: Any  # int64 per grain of the arena: whose atomic came last
+    sites: Any  # int32 per grain: the instruction that wrote last
+    rewritten: Any  # int64 per thread of the batch, see races.global_race
     pending_race: bool
     shared_size: int
     constants: Any
@@ -167,9 +173,10 @@ class State:
             b.mode == ac.LOAD and (b.instruction.file, b.instruction.line) == place and b.sources == a.sources
             for b in self.program.accesses
         )
+        again = self._rewritten_otherwise(a, index, values, reads)
         if same is not None and other is None and not reads and not self._disagree(index, values, M):
-            return  # all of them write the same value: a common idiom, and harmless
-        fault = other or same
+            same = None  # all of them write the same value: a common idiom, and harmless
+        fault = other or same or again
         if fault is None:
             return
         count, position, before, address = fault
@@ -182,6 +189,46 @@ class State:
             kind, a.instruction,
             f"{why} byte {offset} of {name}, which thread {other_thread} of block {other_block} writes too; "
             + ("use cuda.atomic" if reads else "nothing orders the two"),
+            position=position, other=other_thread, address=offset, array=name, count=count,
+        )  # fmt: skip
+
+    def _rewritten_otherwise(
+        self, a: Access, index: Any, values: tuple[Any, ...], always: bool
+    ) -> tuple[int, int, int, int] | None:
+        """Threads that write where this instruction wrote before, another value than stands there (or `always`)."""
+        lanes = np.flatnonzero(self.rewritten)
+        if not len(lanes):
+            return None
+        others = self.rewritten[lanes] - 1
+        self.rewritten[lanes] = 0
+        shape = (self.nb, self.nw, 32)
+        where = np.broadcast_to(index, shape).reshape(-1)[lanes]
+        memory, bits = self.arena.view(a.kind), f"u{a.item}"
+        wrong = np.full(len(lanes), always)
+        for j, value in enumerate(values):
+            new = np.ascontiguousarray(np.broadcast_to(value, shape).reshape(-1)[lanes])
+            wrong |= memory[where + j].view(bits) != new.view(bits)
+        if not wrong.any():
+            return None
+        first = int(np.flatnonzero(wrong)[0])
+        return int(np.count_nonzero(wrong)), int(lanes[first]), int(others[first]), int(where[first]) << a.shift
+
+    def global_update_faults(self, a: Access) -> None:
+        """One thread wrote plainly what another updates by an atomic."""
+        fault = self._take(ac.WRITE_AND_ATOMIC)
+        if fault is None:
+            return
+        count, position, before, address = fault
+        name, offset = self.array_at(address)
+        per_block = self.nw * 32
+        other_block, other_thread = triple(before // per_block, self.grid), self.thread(before % per_block)
+        does, theirs = ("writes", "updates by an atomic")
+        if a.mode == ac.ATOMIC:
+            does, theirs = ("updates", "writes plainly")
+        self.add_finding(
+            "global-race", a.instruction,
+            f"{does} byte {offset} of {name}, which thread {other_thread} of block {other_block} {theirs}; nothing "
+            "orders the two: make both atomic, or put a barrier or another launch between them",
             position=position, other=other_thread, address=offset, array=name, count=count,
         )  # fmt: skip
 
@@ -231,18 +278,29 @@ class State:
             count, position, _, address = out
             if address >= 1 << 39:
                 address -= 1 << 40
+            own = [s for s in a.sources if s in self.shared_arrays]
+            name = "shared"
+            message = f"uses {a.size} bytes at byte {address} of shared memory, of which the block has "
+            message += f"{self.shared_size}"
+            if own:
+                symbol = min(own, key=lambda s: max(self.shared_arrays[s][0] - address, address - self.shared_arrays[s][1]))
+                start, end = self.shared_arrays[symbol]
+                name = self.label(symbol)
+                message = f"uses {a.size} bytes at byte {address - start} of shared {name}, which has {end - start} bytes"
+                landed = [s for s, (low, high) in self.shared_arrays.items() if low <= address < high]
+                if landed:
+                    message += f"; it lands in {self.label(landed[0])}"
+                address -= start
             self.add_finding(
-                "out-of-bounds", a.instruction,
-                f"uses {a.size} bytes at byte {address} of shared memory, of which the block has "
-                f"{self.shared_size}",
-                position=position, address=address, array="shared", count=count,
-            )  # fmt: skip
+                "out-of-bounds", a.instruction, message, position=position, address=address, array=name, count=count
+            )
         if crooked is not None:
             count, position, _, address = crooked
+            name, base = self._shared_name(address)
             self.add_finding(
                 "misaligned", a.instruction,
-                f"uses {a.size} bytes at byte {address} of shared memory, no multiple of it",
-                position=position, address=address, array="shared", count=count,
+                f"uses {a.size} bytes at byte {address - base} of shared {name}: the address is no multiple of {a.size}",
+                position=position, address=address - base, array=name, count=count,
             )  # fmt: skip
 
     def shared_race_faults(self, a: Access, index: Any, values: tuple[Any, ...], M: Mask | None) -> None:
@@ -255,7 +313,11 @@ class State:
             ac.UNINITIALISED: ("uninitialised-shared", "reads", ""),
             ac.IN_FLIGHT: ("copy-not-waited", "uses", "copies to"),
         }
-        name, base = self._shared_name(0)
+        place = a.instruction.file, a.instruction.line
+        reads = any(
+            b.mode == ac.LOAD and (b.instruction.file, b.instruction.line) == place and b.sources == a.sources
+            for b in self.program.accesses
+        )
         for row, (kind, verb, theirs) in rows.items():
             fault = self._take(row)
             if fault is None:
@@ -263,7 +325,7 @@ class State:
             count, position, other, address = fault
             name, base = self._shared_name(address)
             if row == ac.SAME_WRITE:
-                if not self._same_write_matters(a, index, values, M):
+                if not reads and not self._same_write_matters(a, index, values, M):
                     continue
                 message = f"two threads write byte {address - base} of shared {name} in one instruction"
             elif kind == "uninitialised-shared":
@@ -275,17 +337,15 @@ class State:
             else:
                 message = f"{verb} byte {address - base} of shared {name}, which another thread {theirs} "
                 message += "with no barrier in between"
-            thread = self.thread(other) if kind != "uninitialised-shared" and other < ac.BY_ATOMIC else None
+            if reads and row in (ac.SAME_WRITE, ac.WRITE_AFTER_WRITE):
+                kind = "lost-update"
+                message = f"reads, changes and writes byte {address - base} of shared {name}, which another thread "
+                message += "writes too; use cuda.atomic"
+            known = kind != "uninitialised-shared" and other < ac.BY_ATOMIC and other != position % (self.nw * 32)
             self.add_finding(
-                kind,
-                a.instruction,
-                message,
-                position=position,
-                other=thread,
-                address=address,
-                array=name,
-                count=count,
-            )
+                kind, a.instruction, message, position=position, other=self.thread(other) if known else None,
+                address=address - base, array=name, count=count,
+            )  # fmt: skip
 
     def _same_write_matters(self, a: Access, index: Any, values: tuple[Any, ...], M: Mask | None) -> bool:
         if index is None:
@@ -295,9 +355,13 @@ class State:
             apart = index + (np.arange(self.nb) << 32).reshape(-1, 1, 1)
         return self._disagree(apart, values, M)
 
+    def label(self, symbol: str) -> str:
+        """What the Python source calls a shared array, or its symbol where that is not known."""
+        return self.program.shared_labels.get(symbol, symbol)
+
     def _shared_name(self, address: int) -> tuple[str, int]:
         best = ("memory", 0)
-        for name, (offset, _) in self.program.shared.items():
+        for symbol, (offset, _) in self.program.shared.items():
             if offset <= address and offset >= best[1]:
-                best = (name, offset)
+                best = (self.label(symbol), offset)
         return best

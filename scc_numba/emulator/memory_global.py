@@ -47,7 +47,7 @@ class GlobalMemory(State):
         """Count an access; returns element numbers laid out like the address, 0 where memory must not
         be touched.
         """
-        if self.samples[a.number] is None:
+        if self.counters and self.samples[a.number] is None:
             self.samples[a.number] = ("global", addr, M, self.nb)
         if addr.ndim == 0:
             addr = addr.reshape(1, 1, 1)
@@ -58,19 +58,28 @@ class GlobalMemory(State):
         bad = ac.global_access(
             flat, GLOBAL_WINDOW, *s, *layout, self.nb, self.nw, a.size, a.shift, self.spans(a),
             self.stats[a.number],
-            self.touched, mark, self.defined, index, self.fault,
+            self.touched, mark, self.defined, index, self.fault, self.counters,
         )  # fmt: skip
         if bad:
             self.global_faults(a, M)
-        if mark & _STORED and self.check_global_races and a.mode == ac.STORE:
+        if self.follow_updates and a.mode != ac.LOAD and self._meets(a, ac.STORE + ac.ATOMIC - a.mode):
+            bad = races.global_update(
+                index, *s, *layout, self.nb, self.nw, a.size, a.shift, self.program.global_grain,
+                self.first_block * self.nw * 32, self.epochs, self.warp_epochs, a.mode, self.check_between,
+                self.check_within, self.writers, self.updaters, self.fault,
+            )  # fmt: skip
+            if bad:
+                self.global_update_faults(a)
+        if self.check_global_races and a.mode == ac.STORE:
             bad = races.global_race(
                 index, *s, *layout, self.nb, self.nw, a.size, a.shift, self.program.global_grain,
-                self.first_block * self.nw * 32, self.epochs, self.warp_epochs, self.writers, self.fault,
+                self.first_block * self.nw * 32, self.epochs, self.warp_epochs, self.writers, self.sites,
+                a.number, self.rewritten, self.fault,
             )  # fmt: skip
             if bad:
                 self.pending_race = True
         between, within = self.check_between, self.check_within
-        if (between or within) and a.mode != ac.ATOMIC and self._read_and_written(a):
+        if (between or within) and a.mode != ac.ATOMIC and self._meets(a, ac.LOAD + ac.STORE - a.mode):
             if self.readers is None:
                 self.readers = np.zeros((len(self.writers), 4), np.int64)
             bad = races.global_order(
@@ -82,18 +91,17 @@ class GlobalMemory(State):
                 self.global_order_faults(a)
         return index, addr.shape
 
-    def _read_and_written(self, a: Access) -> bool:
-        """Whether an access may touch memory that the kernel both reads and writes; mostly it may not."""
-        known = self.read_and_written.get((a.mode, a.sources))
+    def _meets(self, a: Access, mode: int) -> bool:
+        """Whether an access may touch memory that the kernel also uses in another way; mostly it may not."""
+        known = self.meetings.get((a.mode, mode, a.sources))
         if known is None:
             mine = self.spans(a)
-            other = [b for b in self.program.accesses if b.space in ("global", "generic") and b.mode != ac.ATOMIC]
-            wanted = ac.STORE if a.mode == ac.LOAD else ac.LOAD
+            other = [b for b in self.program.accesses if b.space in ("global", "generic") and b.mode == mode]
             known = any(
                 bool(((mine[:, None, 0] < theirs[:, 1]) & (theirs[:, 0] < mine[:, None, 1])).any())
-                for theirs in (self.spans(b) for b in other if b.mode == wanted)
+                for theirs in map(self.spans, other)
             )
-            self.read_and_written[a.mode, a.sources] = known
+            self.meetings[a.mode, mode, a.sources] = known
         return known
 
     def load_global(self, a: Access, addr: Any, M: Mask | None) -> Any:
@@ -184,7 +192,7 @@ class GlobalMemory(State):
         if M is not None:
             outside = outside & M.bits
         if outside.any():
-            self.first_fault("out-of-bounds", a, outside, offset, "constant memory", "reads outside the constants")
+            self.first_fault("out-of-bounds", a, outside, offset, "constant", "is outside the module's constants")
         index = np.clip(offset >> np.int64(a.shift), 0, max(len(memory) - a.count, 0))
         parts = [memory[index + j] for j in range(a.count)]
         return parts[0] if a.count == 1 else parts

@@ -53,7 +53,7 @@ class SharedMemory(State):
         """Count and check; returns element numbers, their shape, and whether they are the same in all
         blocks.
         """
-        if self.samples[a.number] is None:
+        if self.counters and self.samples[a.number] is None:
             self.samples[a.number] = ("shared", addr, M, self.nb)
         if addr.ndim == 0:
             addr = addr.reshape(1, 1, 1)
@@ -67,9 +67,8 @@ class SharedMemory(State):
         if M is not None or not size:  # lanes that take no part, or have nowhere to go, use the spare element
             index.fill(self.shared_limit >> a.shift)
         bad = ac.shared_access(
-            flat, *s, *layout, self.nb, self.nw, a.size, a.shift, size, self.shared_limit, row,
-            self.stats[a.number], index,
-            self.fault,
+            flat, *s, *layout, self.nb, self.nw, a.size, a.shift, self.shared_spans(a), self.shared_limit, row,
+            self.stats[a.number], index, self.fault, self.counters,
         ) if size else self._no_shared(a, M)  # fmt: skip
         if bad:
             self.shared_faults(a, M)
@@ -85,6 +84,20 @@ class SharedMemory(State):
             if bad:
                 self.pending_race = True
         return index, addr.shape, same
+
+    def shared_spans(self, a: Access) -> Any:
+        """The arrays an access may touch: rows of (first byte, end, row of the statistics)."""
+        known = self.shared_span_tables.get(a.sources)
+        if known is None:
+            first = len(self.arena.placements)
+            rows = [
+                (*span, first + k) for k, (s, span) in enumerate(self.shared_arrays.items()) if s in a.sources
+            ]
+            if not rows:  # its pointer came by ways that are not followed
+                rows = [(*span, first + k) for k, span in enumerate(self.shared_arrays.values())]
+                rows.append((0, self.shared_size, first + len(self.shared_arrays)))
+            known = self.shared_span_tables[a.sources] = np.array(rows, np.int64)
+        return known
 
     def _no_shared(self, a: Access, M: Mask | None) -> int:
         self.fault[ac.OUT_OF_BOUNDS] = (self.nb * self.nw * 32 if M is None else M.threads, 0, 0, 0)

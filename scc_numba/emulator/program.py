@@ -31,7 +31,8 @@ class Access:
     mode: int  # access.LOAD, STORE or ATOMIC
     kind: str  # NumPy dtype of one element
     count: int  # elements: 1, 2 or 4
-    sources: frozenset[int]  # pointer parameters it can go through; empty: unknown
+    # What its address can come from: positions of pointer parameters, symbols of shared arrays; empty: unknown.
+    sources: frozenset[int | str]
 
     dtype: Any = None
     item: int = 0
@@ -87,4 +88,5 @@ class Program:
     # Per block: PTX instructions by class, and floating-point operations of one thread.
     classes: list[dict[str, int]] = field(default_factory=list)
     flops: list[int] = field(default_factory=list)
+    shared_labels: dict[str, str] = field(default_factory=dict)  # symbol -> the Python variable's name
     reductions: dict[int, tuple[int, str]] = field(default_factory=dict)  # barrier block -> (slot, operation)

@@ -20,6 +20,7 @@ from .access import (
     SEVERAL,
     STORE,
     UNINITIALISED,
+    WRITE_AND_ATOMIC,
     WRITE_AFTER_READ,
     WRITE_AFTER_WRITE,
     compiled,
@@ -41,6 +42,13 @@ def _hazard(entry, epoch, warp_epoch, thread):
     if who >= BY_ATOMIC:
         return True
     return not ((who >> 5) == (thread >> 5) and ((entry >> 16) & 0xFFFF) != warp_epoch)
+
+
+@njit(inline="always")
+def _who(entry):
+    """The thread of an entry, where it is known."""
+    who = entry & 0xFFFF
+    return (entry >> 16) & 0xFFFF if who == SEVERAL or who == BY_ATOMIC else who
 
 
 @compiled("aiii imiii iiiiiiicatt")
@@ -97,7 +105,8 @@ def shared_race(  # noqa: D417
                         writer = shadow[b, g, 0]
                         if phase == 1:
                             # All lanes are checked before the first one is noted: they act at once.
-                            shadow[b, g, 0] = mine if mode == STORE else (epoch << 32) | BY_ATOMIC
+                            by_atomic = (epoch << 32) | (thread << 16) | BY_ATOMIC
+                            shadow[b, g, 0] = mine if mode == STORE else by_atomic
                             shadow[b, g, 2] = 0
                             continue
                         if phase == 2:
@@ -124,7 +133,7 @@ def shared_race(  # noqa: D417
                             bad += 1
                             if fault[kind, 0] == 0:
                                 fault[kind, 1] = b * warps * 32 + thread
-                                fault[kind, 2] = writer & 0xFFFF
+                                fault[kind, 2] = _who(writer)
                                 fault[kind, 3] = a
                             fault[kind, 0] += 1
                         if mode == LOAD:
@@ -140,7 +149,7 @@ def shared_race(  # noqa: D417
                                 and (reader & 0xFFFF) != NOBODY
                                 and (reader & 0xFFFF) != thread
                             ):
-                                shadow[b, g, 1] = (epoch << 32) | SEVERAL
+                                shadow[b, g, 1] = (epoch << 32) | (thread << 16) | SEVERAL
                             else:
                                 shadow[b, g, 1] = mine
                         else:
@@ -148,7 +157,7 @@ def shared_race(  # noqa: D417
                                 bad += 1
                                 if fault[WRITE_AFTER_READ, 0] == 0:
                                     fault[WRITE_AFTER_READ, 1] = b * warps * 32 + thread
-                                    fault[WRITE_AFTER_READ, 2] = shadow[b, g, 1] & 0xFFFF
+                                    fault[WRITE_AFTER_READ, 2] = _who(shadow[b, g, 1])
                                     fault[WRITE_AFTER_READ, 3] = a
                                 fault[WRITE_AFTER_READ, 0] += 1
     return bad
@@ -173,7 +182,7 @@ def _unordered(before, now, per_block):
     return one >> 5 != other >> 5 or (before ^ now) & _WARP_EPOCHS == 0
 
 
-@compiled("aiii miii iiiiii at at")
+@compiled("aiii miii iiiiii at a s i a t")
 def global_race(  # noqa: D417
     index,
     a0,
@@ -192,6 +201,9 @@ def global_race(  # noqa: D417
     epochs,
     warp_epochs,
     writers,
+    sites,
+    site,
+    rewritten,
     fault,
 ):
     """Report two threads that write one place of global memory with nothing to order them.
@@ -200,7 +212,10 @@ def global_race(  # noqa: D417
         index: element numbers in the arena, 0 for lanes that take no part.
         first_thread: number of the batch's first thread in the grid (warps * 32 threads a block).
         epochs: barriers passed, per block; warp_epochs: (blocks, warps), warp barriers passed.
-        writers: per grain, the entry of who wrote last.
+        writers: per grain, the entry of who wrote last; sites: the number of the instruction that did.
+        site: the number of this instruction.
+        rewritten: set to the other thread + 1 for a thread that writes where this very instruction wrote before, in
+            another execution of it: whether that matters depends on the values.
     """
     bad = 0
     masked = len(mask) > 0
@@ -221,6 +236,7 @@ def global_race(  # noqa: D417
                         before = writers[g]
                         if phase == 1:
                             writers[g] = mine
+                            sites[g] = site
                             continue
                         other = (before >> _THREAD) - 1
                         if before == 0 or other == thread:
@@ -231,6 +247,10 @@ def global_race(  # noqa: D417
                             if other // per_block == thread // per_block and not _unordered(
                                 before, mine, per_block
                             ):
+                                continue
+                            if sites[g] == site:
+                                bad += 1
+                                rewritten[local] = other + 1
                                 continue
                         bad += 1
                         if fault[kind, 0] == 0:
@@ -335,4 +355,69 @@ def global_order(  # noqa: D417
                         fault[kind, 2] = other
                         fault[kind, 3] = a
                     fault[kind, 0] += 1
+    return bad
+
+
+@compiled("aiii miii iiiiii at iii a a t")
+def global_update(  # noqa: D417
+    index,
+    a0,
+    a1,
+    a2,
+    mask,
+    m0,
+    m1,
+    m2,
+    blocks,
+    warps,
+    size,
+    shift,
+    grain,
+    first_thread,
+    epochs,
+    warp_epochs,
+    mode,
+    between,
+    within,
+    writers,
+    updaters,
+    fault,
+):
+    """Report a plain write and an atomic of one place of global memory by two threads that nothing orders.
+
+    Args:
+        index, first_thread, epochs, warp_epochs, writers: as for `global_race`.
+        mode: STORE, which is held against the atomics so far, or ATOMIC, which is held against the writes and noted.
+        between, within: as for `global_order`.
+        updaters: per grain, the entry of the thread whose atomic came last.
+    """
+    bad = 0
+    masked = len(mask) > 0
+    per_block = warps * 32
+    for b in range(blocks):
+        block = first_thread // per_block + b
+        for w in range(warps):
+            for lane in range(32):
+                if masked and not mask[b * m0 + w * m1 + lane * m2]:
+                    continue
+                a = index[b * a0 + w * a1 + lane * a2] << shift
+                if a == 0:
+                    continue
+                local = (b * warps + w) * 32 + lane
+                mine = _entry(first_thread + local, epochs[b], warp_epochs[b, w])
+                for g in range(a // grain, (a + size - 1) // grain + 1):
+                    before = updaters[g] if mode == STORE else writers[g]
+                    if mode != STORE:
+                        updaters[g] = mine
+                    if before == 0:
+                        continue
+                    other = (before >> _THREAD) - 1
+                    elsewhere = other // per_block != block
+                    if (between and elsewhere) or (within and _unordered(before, mine, per_block)):
+                        bad += 1
+                        if fault[WRITE_AND_ATOMIC, 0] == 0:
+                            fault[WRITE_AND_ATOMIC, 1] = local
+                            fault[WRITE_AND_ATOMIC, 2] = other
+                            fault[WRITE_AND_ATOMIC, 3] = a
+                        fault[WRITE_AND_ATOMIC, 0] += 1
     return bad

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import access as ac
+from .errors import NotCounted
 from .findings import Finding
 from .program import OFFSET_MASK
 
@@ -98,10 +99,18 @@ class Line:
 
 @dataclass
 class ArrayTraffic:
-    """Counts of one array argument."""
+    """Counts of one array: an argument in global memory, or a shared array.
+
+    Attributes:
+        space: "global" or "shared".
+        bytes: of the argument, or of the array in one block.
+        load, store, atomics: requests with their sectors (global) or wavefronts (shared).
+        unique_load_sectors, unique_store_sectors: different sectors touched, 0 for shared arrays.
+    """
 
     name: str
     bytes: int
+    space: str = "global"
     load: Traffic = field(default_factory=Traffic)
     store: Traffic = field(default_factory=Traffic)
     atomics: AtomicTraffic = field(default_factory=AtomicTraffic)
@@ -130,8 +139,7 @@ class Sample:
 
 _PLACES = {
     ("global", ac.LOAD): "global_load", ("global", ac.STORE): "global_store",
-    ("generic", ac.LOAD): "global_load",
-    ("generic", ac.STORE): "global_store", ("shared", ac.LOAD): "shared_load",
+    ("shared", ac.LOAD): "shared_load",
     ("shared", ac.STORE): "shared_store",
     ("local", ac.LOAD): "local_load", ("local", ac.STORE): "local_store",
 }  # fmt: skip
@@ -143,6 +151,7 @@ class Report:
     Attributes:
         kernel: the kernel's name.
         findings: what the checks found, see `Finding`.
+        counted: False after `launch(..., counters=False)`: then every count raises `NotCounted`.
         grid, block: shapes of the launch.
         target: name of the target it was compiled for.
     """
@@ -157,18 +166,32 @@ class Report:
         self._l2_bytes = target.l2
         self.counted: bool = machine.counters
 
+    @property
+    def _counts(self) -> Any:
+        """The machine, whose counts mean something.
+
+        Raises:
+            NotCounted: the launch had counters=False.
+        """
+        if not self.counted:
+            raise NotCounted(
+                f"nothing was counted of {self.kernel}: the launch had counters=False; launch it with counters=True "
+                "for counts (its findings are there)"
+            )
+        return self._machine
+
     # ------------------------------------------------------------------------------------ whole kernel
 
     @cached_property
     def instructions(self) -> int:
         """PTX instructions issued, counted once a warp."""
-        m = self._machine
+        m = self._counts
         return sum(n * len(b.instructions) for n, b in zip(m.block_warps, m.program.blocks, strict=True))
 
     @cached_property
     def thread_instructions(self) -> int:
         """PTX instructions, counted once a thread."""
-        m = self._machine
+        m = self._counts
         return sum(n * len(b.instructions) for n, b in zip(m.block_threads, m.program.blocks, strict=True))
 
     @property
@@ -179,7 +202,7 @@ class Report:
     @cached_property
     def instruction_classes(self) -> dict[str, int]:
         """PTX instructions issued per warp by class: integer, float32, load, control..."""
-        m = self._machine
+        m = self._counts
         out: dict[str, int] = {}
         for n, classes in zip(m.block_warps, m.program.classes, strict=True):
             for name, count in classes.items():
@@ -190,7 +213,7 @@ class Report:
     @cached_property
     def opcodes(self) -> dict[str, int]:
         """PTX instructions issued per warp by opcode, "fma.rn.f32", the most frequent first."""
-        m = self._machine
+        m = self._counts
         out: dict[str, int] = {}
         for n, b in zip(m.block_warps, m.program.blocks, strict=True):
             for i in b.instructions:
@@ -201,35 +224,39 @@ class Report:
     @cached_property
     def flops(self) -> int:
         """Floating-point operations; a fused multiply-add is two."""
-        m = self._machine
+        m = self._counts
         return sum(n * f for n, f in zip(m.block_threads, m.program.flops, strict=True))
 
     @property
     def barriers(self) -> int:
         """Block barriers passed, one a block."""
-        return int(self._machine.barriers)
+        return int(self._counts.barriers)
 
     @property
     def divergent_branches(self) -> int:
         """Branches at which a warp split, one a warp."""
-        return int(sum(self._machine.diverged))
+        return int(sum(self._counts.diverged))
 
     @cached_property
     def _totals(self) -> Line:
         total = Line(0, "")
-        for a in self._machine.program.accesses:
+        m = self._counts
+        for a in m.program.accesses:
             self._count(total, a)
-        hits = [h.max() for h in (self._machine.atomic_hits, self._machine.shared_hits) if h is not None and len(h)]
+        hits = [h.max() for h in (m.atomic_hits, m.shared_hits) if h is not None and len(h)]
         total.atomics.worst_contention = int(max(hits, default=0))
         return total
 
     def _count(self, line: Line, a: Any) -> None:
-        rows = self._machine.stats[a.number]
-        row = rows.sum(axis=0)
+        rows = self._counts.stats[a.number]
         if a.mode == ac.ATOMIC:
-            line.atomics.add(row, a.size)
+            line.atomics.add(rows.sum(axis=0), a.size)
+        elif a.space == "generic":  # some of its threads may go to shared memory
+            split = len(self._machine.arena.placements)
+            getattr(line, _PLACES["global", a.mode]).add(rows[:split].sum(axis=0), a.size)
+            getattr(line, _PLACES["shared", a.mode]).add(rows[split:].sum(axis=0), a.size)
         elif (a.space, a.mode) in _PLACES:
-            getattr(line, _PLACES[a.space, a.mode]).add(row, a.size)
+            getattr(line, _PLACES[a.space, a.mode]).add(rows.sum(axis=0), a.size)
 
     @property
     def global_load(self) -> Traffic:
@@ -269,7 +296,7 @@ class Report:
     @cached_property
     def unique_sectors(self) -> int:
         """Different sectors of global memory touched: what DRAM must move at least."""
-        return int(np.count_nonzero(self._machine.touched))
+        return int(np.count_nonzero(self._counts.touched))
 
     @property
     def l2(self) -> dict[str, Any]:
@@ -291,8 +318,8 @@ class Report:
 
     @cached_property
     def arrays(self) -> dict[str, ArrayTraffic]:
-        """Counts by array argument."""
-        m = self._machine
+        """Counts by array: the arguments in order, then the shared arrays."""
+        m = self._counts
         out: dict[str, ArrayTraffic] = {}
         for n, p in enumerate(m.arena.placements):
             if p is None or p.array is None:
@@ -307,6 +334,16 @@ class Report:
             entry.unique_load_sectors = int(np.count_nonzero(touched & 1))
             entry.unique_store_sectors = int(np.count_nonzero(touched & 2))
             out[p.name] = entry
+        first = len(m.arena.placements)
+        for n, (symbol, (start, end)) in enumerate(m.shared_arrays.items()):
+            name = m.label(symbol)
+            if name in out:
+                name = f"{name} (shared)"
+            entry = out[name] = ArrayTraffic(name, end - start, "shared")
+            for a in m.program.accesses:
+                if a.space in ("shared", "generic"):
+                    part = entry.load if a.mode == ac.LOAD else entry.store if a.mode == ac.STORE else entry.atomics
+                    part.add(m.stats[a.number, first + n], a.size)
         return out
 
     @cached_property
@@ -314,7 +351,7 @@ class Report:
         """One record a source line that has instructions, in order."""
         from .codegen import instruction_flops
 
-        m = self._machine
+        m = self._counts
         found: dict[tuple[str, int], Line] = {}
 
         def at(i: Any) -> Line:
@@ -342,7 +379,7 @@ class Report:
 
     def samples(self, line: int) -> list[Sample]:
         """The memory instructions of a line that ran, each with the addresses of its first execution."""
-        m = self._machine
+        m = self._counts
         out = []
         for a in m.program.accesses:
             kept = m.samples[a.number]
@@ -368,13 +405,19 @@ class Report:
         return plot_lines(self, count, top, ax)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain dictionaries and lists."""
+        """Everything as plain dictionaries and lists; without counters=True only the launch and its findings."""
         traffic = (
             "global_load", "global_store", "shared_load", "shared_store", "local_load", "local_store",
             "atomics",
         )  # fmt: skip
-        return {
+        launched = {
             "kernel": self.kernel, "target": self.target, "grid": list(self.grid), "block": list(self.block),
+            "counted": self.counted, "findings": [asdict(f) for f in self.findings],
+        }  # fmt: skip
+        if not self.counted:
+            return launched
+        return {
+            **launched,
             "instructions": self.instructions, "thread_instructions": self.thread_instructions,
             "instruction_classes": self.instruction_classes, "active_lanes": self.active_lanes,
             "flops": self.flops,
@@ -383,7 +426,6 @@ class Report:
             **{name: asdict(getattr(self, name)) for name in traffic},
             "arrays": {k: asdict(v) for k, v in self.arrays.items()},
             "lines": [asdict(line) for line in self.lines],
-            "findings": [asdict(f) for f in self.findings],
         }  # fmt: skip
 
     def show(self, file: Any = None) -> None:
@@ -398,6 +440,8 @@ class Report:
         return as_html(self)
 
     def __repr__(self) -> str:
+        if not self.counted:
+            return f"<Report of {self.kernel}: not counted, {len(self.findings)} finding(s)>"
         return (
             f"<Report of {self.kernel}: {self.instructions:,} instructions, {self.global_load.sectors:,} "
             f"sectors loaded, "

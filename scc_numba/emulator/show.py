@@ -7,6 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from .report import Line, Report
 
 
@@ -77,6 +79,9 @@ def _rows(report: Report) -> list[tuple[str, int, str, Line | None]]:
 
 def summary(report: Report) -> list[str]:
     """The report in a few sentences of numbers."""
+    if not report.counted:
+        launched = f"{report.kernel}  grid {report.grid}  block {report.block}  {report.target}"
+        return [launched, "not counted (counters=False)"]
     g, s = report.global_load, report.global_store
     lines = [
         f"{report.kernel}  grid {report.grid}  block {report.block}  {report.target}",
@@ -112,8 +117,6 @@ def show(report: Report, file: Any = None) -> None:
         file: a text file to print to; the terminal by default.
     """
     from rich.console import Console
-    from rich.syntax import Syntax
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(file=file)
@@ -121,6 +124,18 @@ def show(report: Report, file: Any = None) -> None:
         console = Console(file=file, width=150)
     for sentence in summary(report):
         console.print(sentence, highlight=False)
+    if report.counted:
+        console.print(_table(report))
+    for f in report.findings:
+        console.print(Text(f"{f.kind}: ", style="bold magenta") + Text(f.message))
+
+
+def _table(report: Report) -> Table:
+    """The source with the counts beside each line."""
+    from rich.syntax import Syntax
+    from rich.table import Table
+    from rich.text import Text
+
     columns = _used(report)
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     table.add_column("line", justify="right", style="dim")
@@ -143,9 +158,7 @@ def show(report: Report, file: Any = None) -> None:
         mark = " ◀ " + ", ".join(f.kind for f in line.findings) if line is not None and line.findings else ""
         code.append(mark, style="bold magenta")
         table.add_row(str(number) if number else "", code, *cells)
-    console.print(table)
-    for f in report.findings:
-        console.print(Text(f"{f.kind}: ", style="bold magenta") + Text(f.message))
+    return table
 
 
 def compare(left: Report, right: Report, file: Any = None) -> None:
@@ -194,14 +207,23 @@ def as_html(report: Report) -> str:
     """The report as one self-contained piece of HTML, with a heat bar a line (its share of all
     instructions).
     """
-    columns = _used(report)
-    total = max(report.instructions, 1)
     parts = [
         _STYLE,
         "<div class='scc-emu-head'>",
         "<br>".join(html.escape(s) for s in summary(report)),
         "</div>",
     ]
+    if report.counted:
+        parts += _html_table(report)
+    for f in report.findings:
+        parts.append(f"<div><span class='bad'>{f.kind}</span> {html.escape(f.message)}</div>")
+    return "".join(parts)
+
+
+def _html_table(report: Report) -> list[str]:
+    columns = _used(report)
+    total = max(report.instructions, 1)
+    parts = []
     parts.append("<table class='scc-emu'><tr><th></th><th></th><th style='text-align:left'>source</th>")
     parts += [f"<th title='{html.escape(meaning)}'>{heading}</th>" for heading, meaning, _ in columns]
     parts.append("</tr>")
@@ -221,6 +243,4 @@ def as_html(report: Report) -> str:
             parts.append(f"<td>{_cell(heading, value(line)) if line is not None else ''}</td>")
         parts.append("</tr>")
     parts.append("</table>")
-    for f in report.findings:
-        parts.append(f"<div><span class='bad'>{f.kind}</span> {html.escape(f.message)}</div>")
-    return "".join(parts)
+    return parts

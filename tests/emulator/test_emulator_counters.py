@@ -1,12 +1,14 @@
 """Counters against brute force on drawn access patterns, and against hand counts."""
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import cuda, float32, float64
 
-from scc_numba.emulator import PtxKernel, launch
+from scc_numba.emulator import NotCounted, PtxKernel, launch
 
 
 def gather(a, index, out):
@@ -301,3 +303,52 @@ def test_lanes_that_leave_an_inner_loop_wait_for_the_others():
     assert total[0] == 3 * 32
     assert report.atomics.requests == 3
     assert report.atomics.worst_contention == 96
+
+
+def through_shared(x, out):
+    row = cuda.shared.array(64, float32)
+    column = cuda.shared.array((32, 2), float32)
+    t = cuda.threadIdx.x
+    row[t] = x[t]
+    column[t % 32, t // 32] = x[t]  # <- two words apart: two lanes a bank
+    cuda.syncthreads()
+    out[t] = row[63 - t] + column[t % 32, t // 32]
+
+
+def test_shared_arrays_are_counted_one_by_one():
+    arrays = launch(through_shared, 3, 64, (np.ones(64, np.float32), np.zeros(64, np.float32))).arrays
+    assert list(arrays) == ["x", "out", "row", "column"]
+    row, column = arrays["row"], arrays["column"]
+    assert (row.space, row.bytes, column.bytes, arrays["x"].space) == ("shared", 256, 256, "global")
+    for traffic in (row.load, row.store):
+        assert (traffic.requests, traffic.wavefronts, traffic.conflicts) == (6, 6, 0)
+    for traffic in (column.load, column.store):
+        assert (traffic.requests, traffic.wavefronts, traffic.conflicts) == (6, 12, 6)
+
+
+def test_without_counters_nothing_is_counted_and_the_report_says_so():
+    args = np.ones(64, np.float32), np.zeros(64, np.float32)
+    report = launch(through_shared, 3, 64, args, counters=False)
+    assert (args[1] == 2).all()
+    assert not report.counted
+    machine = report._machine
+    assert not machine.stats.any()
+    assert not machine.touched.any()
+    assert not any(machine.block_warps + machine.block_threads + machine.diverged)
+    assert machine.samples == [None] * len(machine.samples)
+    asked = (
+        "instructions", "thread_instructions", "active_lanes", "instruction_classes", "opcodes", "flops", "barriers",
+        "divergent_branches", "global_load", "shared_store", "local_load", "atomics", "unique_sectors", "l2",
+        "arrays", "lines",
+    )  # fmt: skip
+    for name in asked:
+        with pytest.raises(NotCounted, match="counters=False"):
+            getattr(report, name)
+    with pytest.raises(NotCounted):
+        report.plot_access(1)
+    text = io.StringIO()
+    report.show(text)
+    assert "not counted (counters=False)" in text.getvalue()
+    assert "not counted" in repr(report)
+    assert "not counted" in report._repr_html_()
+    assert "lines" not in report.to_json()

@@ -94,7 +94,56 @@ def test_out_of_bounds_in_shared_memory():
         "out-of-bounds",
         marked(shared_past_the_end),
     )
-    assert (f.array, f.address, f.threads) == ("shared", 128, ((31, 0, 0),))
+    assert (f.array, f.address, f.threads) == ("s", 128, ((31, 0, 0),))
+    assert "4 bytes at byte 128 of shared s, which has 128 bytes" in f.message
+
+
+def lands_in_the_next_array(out):
+    s = cuda.shared.array(32, float32)
+    q = cuda.shared.array(64, float32)
+    t = cuda.threadIdx.x
+    q[t] = 1.0
+    if t < 32:
+        s[t] = 2.0
+    cuda.syncthreads()
+    out[t] = s[t + 32] + q[t]  # <-
+
+
+@cuda.jit(device=True)
+def front(s, q, t):
+    chosen = s if t < 8 else q
+    return chosen[t]
+
+
+def goes_by_way_of_a_function(out):
+    s = cuda.shared.array(32, float32)
+    q = cuda.shared.array(32, float32)
+    t = cuda.threadIdx.x
+    s[t] = t
+    q[t] = -t
+    cuda.syncthreads()
+    out[t] = front(s, q, t)
+
+
+def dynamic_beside_static(out):
+    s = cuda.shared.array(32, float32)
+    d = cuda.shared.array(0, float32)
+    t = cuda.threadIdx.x
+    s[t] = t
+    d[t] = t
+    cuda.syncthreads()
+    out[t] = s[31 - t] + d[31 - t]
+
+
+def test_a_shared_array_next_door_does_not_hide_it():
+    f = only(
+        launch(lands_in_the_next_array, 2, 64, (numbers(64),)), "out-of-bounds", marked(lands_in_the_next_array), "s"
+    )
+    assert "byte 128 of shared s, which has 128 bytes; it lands in q" in f.message
+    assert launch(goes_by_way_of_a_function, 2, 32, (numbers(32),)).findings == []
+    assert launch(dynamic_beside_static, 2, 32, (numbers(32),), shared_bytes=128).findings == []
+    short = launch(dynamic_beside_static, 2, 32, (numbers(32),), shared_bytes=124).findings
+    assert [(f.kind, f.array) for f in short] == [("out-of-bounds", "d")] * 2
 
 
 def test_strict_raises_with_the_report():
@@ -352,6 +401,77 @@ def test_missing_atomic():
     out[:] = 0
     assert not launch(kept_update, 2, 128, (a, out)).findings
     assert out.tolist() == [64.0] * 4
+
+
+def lost_shared_update(out):
+    total = cuda.shared.array(1, int32)
+    if cuda.threadIdx.x == 0:
+        total[0] = 0
+    cuda.syncthreads()
+    total[0] += 1  # <-
+    cuda.syncthreads()
+    out[0] = total[0]
+
+
+def test_missing_atomic_in_shared_memory():
+    f = only(launch(lost_shared_update, 3, 64, (numbers(1, "i4"),)), "lost-update", marked(lost_shared_update), "total")
+    assert "of shared total, which another thread writes too; use cuda.atomic" in f.message
+    assert len(f.threads) == 2
+    assert f.threads[0] != f.threads[1]
+
+
+def one_writes_what_all_read(out):
+    s = cuda.shared.array(64, float32)
+    t = cuda.threadIdx.x
+    s[t] = t
+    cuda.syncthreads()
+    out[t] = s[0]
+    if t == 9:
+        s[0] = 1.0  # <-
+
+
+def test_one_of_several_readers_is_named():
+    f = only(
+        launch(one_writes_what_all_read, 1, 64, (numbers(64),)), "shared-race", marked(one_writes_what_all_read), "s"
+    )
+    assert f.threads == ((9, 0, 0), (63, 0, 0))
+
+
+def atomic_and_plain(counts, first):
+    i = cuda.grid(1)
+    if first and i == 5:
+        counts[0] = 3
+    cuda.atomic.add(counts, 0, 1)
+    if not first and i == 5:
+        counts[0] = 3
+
+
+def reset_before_a_barrier(counts):
+    if cuda.threadIdx.x == 0:
+        counts[cuda.blockIdx.x] = 0
+    cuda.syncthreads()
+    cuda.atomic.add(counts, cuda.blockIdx.x, 1)
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 700])  # 700 blocks of 64 threads are more than one batch
+@pytest.mark.parametrize("first", [False, True])
+def test_a_plain_write_races_with_atomics(blocks, first):
+    report = launch(atomic_and_plain, blocks, 64, (numbers(1, "i4"), first))
+    assert {(f.kind, f.array) for f in report.findings} == {("global-race", "counts")}
+    assert any("by an atomic" in f.message or "plainly" in f.message for f in report.findings)
+    assert launch(reset_before_a_barrier, blocks, 64, (numbers(blocks, "i4"),)).findings == []
+
+
+def flag_of_two_kinds(flag, last):
+    flag[0] = 1 if cuda.blockIdx.x <= last else 2  # <-
+
+
+@pytest.mark.parametrize("blocks", [2, 256, 257, 700])
+def test_raising_a_flag_is_let_off_in_any_grid(blocks):
+    assert launch(raise_a_flag, blocks, 64, (numbers(64 * blocks), numbers(1))).findings == []
+    assert launch(flag_of_two_kinds, blocks, 64, (numbers(1, "i4"), blocks)).findings == []
+    last = blocks - 2
+    only(launch(flag_of_two_kinds, blocks, 64, (numbers(1, "i4"), last)), "global-race", marked(flag_of_two_kinds))
 
 
 def last_one_wins(a, out):
