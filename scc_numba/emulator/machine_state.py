@@ -283,10 +283,14 @@ class State:
             message = f"uses {a.size} bytes at byte {address} of shared memory, of which the block has "
             message += f"{self.shared_size}"
             if own:
-                symbol = min(own, key=lambda s: max(self.shared_arrays[s][0] - address, address - self.shared_arrays[s][1]))
+                symbol = min(
+                    own, key=lambda s: max(self.shared_arrays[s][0] - address, address - self.shared_arrays[s][1])
+                )
                 start, end = self.shared_arrays[symbol]
                 name = self.label(symbol)
-                message = f"uses {a.size} bytes at byte {address - start} of shared {name}, which has {end - start} bytes"
+                message = (
+                    f"uses {a.size} bytes at byte {address - start} of shared {name}, which has {end - start} bytes"
+                )
                 landed = [s for s, (low, high) in self.shared_arrays.items() if low <= address < high]
                 if landed:
                     message += f"; it lands in {self.label(landed[0])}"

@@ -90,9 +90,7 @@ class SharedMemory(State):
         known = self.shared_span_tables.get(a.sources)
         if known is None:
             first = len(self.arena.placements)
-            rows = [
-                (*span, first + k) for k, (s, span) in enumerate(self.shared_arrays.items()) if s in a.sources
-            ]
+            rows = [(*span, first + k) for k, (s, span) in enumerate(self.shared_arrays.items()) if s in a.sources]
             if not rows:  # its pointer came by ways that are not followed
                 rows = [(*span, first + k) for k, span in enumerate(self.shared_arrays.values())]
                 rows.append((0, self.shared_size, first + len(self.shared_arrays)))

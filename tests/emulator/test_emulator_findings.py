@@ -137,7 +137,10 @@ def dynamic_beside_static(out):
 
 def test_a_shared_array_next_door_does_not_hide_it():
     f = only(
-        launch(lands_in_the_next_array, 2, 64, (numbers(64),)), "out-of-bounds", marked(lands_in_the_next_array), "s"
+        launch(lands_in_the_next_array, 2, 64, (numbers(64),)),
+        "out-of-bounds",
+        marked(lands_in_the_next_array),
+        "s",
     )
     assert "byte 128 of shared s, which has 128 bytes; it lands in q" in f.message
     assert launch(goes_by_way_of_a_function, 2, 32, (numbers(32),)).findings == []
@@ -414,7 +417,9 @@ def lost_shared_update(out):
 
 
 def test_missing_atomic_in_shared_memory():
-    f = only(launch(lost_shared_update, 3, 64, (numbers(1, "i4"),)), "lost-update", marked(lost_shared_update), "total")
+    f = only(
+        launch(lost_shared_update, 3, 64, (numbers(1, "i4"),)), "lost-update", marked(lost_shared_update), "total"
+    )
     assert "of shared total, which another thread writes too; use cuda.atomic" in f.message
     assert len(f.threads) == 2
     assert f.threads[0] != f.threads[1]
@@ -432,7 +437,10 @@ def one_writes_what_all_read(out):
 
 def test_one_of_several_readers_is_named():
     f = only(
-        launch(one_writes_what_all_read, 1, 64, (numbers(64),)), "shared-race", marked(one_writes_what_all_read), "s"
+        launch(one_writes_what_all_read, 1, 64, (numbers(64),)),
+        "shared-race",
+        marked(one_writes_what_all_read),
+        "s",
     )
     assert f.threads == ((9, 0, 0), (63, 0, 0))
 

@@ -31,7 +31,7 @@ def torch_results(x, weight, bias, grad_output, channels):
 
 
 @pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.name)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_masked_dense_convolution_and_autograd(rung, data):
     case = data.draw(cases(in_numpy(rung.dtypes)))
@@ -57,7 +57,7 @@ def test_masked_dense_convolution_and_autograd(rung, data):
 
 
 @pytest.mark.parametrize("rung", ladder("forward"), ids=lambda rung: rung.name)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(groups=st.integers(1, 4), width=st.integers(1, 5), per_group=st.integers(1, 4), seed=st.integers(0, 2**16))
 def test_grouped_convolution_at_overlap_zero(rung, groups, width, per_group, seed):
     from scc_reference import SlidingChannels
