@@ -20,9 +20,9 @@ from .access import (
     SEVERAL,
     STORE,
     UNINITIALISED,
-    WRITE_AND_ATOMIC,
     WRITE_AFTER_READ,
     WRITE_AFTER_WRITE,
+    WRITE_AND_ATOMIC,
     compiled,
 )
 
