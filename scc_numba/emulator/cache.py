@@ -131,16 +131,26 @@ def _versions() -> str:
 _VERSIONS: str | None = None
 
 
+def state(function: Any) -> str | None:
+    """All that a function's code depends on, as a text: globals, constant arrays, device functions, attributes of
+    modules; None if some of it cannot be described.
+    """
+    try:
+        return _function(function, {})
+    except (_Unknown, RecursionError):
+        return None
+
+
 def fingerprint(function: Any, types: tuple[Any, ...], target: str, options: dict[str, Any]) -> str | None:
     """The key of a compiled kernel, or None if something it depends on cannot be described."""
     global _VERSIONS
     if _VERSIONS is None:
         _VERSIONS = _versions()
     plain = {k: v for k, v in sorted(options.items()) if isinstance(v, (bool, int, str, type(None)))}
-    try:
-        text = "|".join((_FORMAT, _VERSIONS, target, repr(types), repr(plain), _function(function, {})))
-    except (_Unknown, RecursionError):
+    known = state(function)
+    if known is None:
         return None
+    text = "|".join((_FORMAT, _VERSIONS, target, repr(types), repr(plain), known))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

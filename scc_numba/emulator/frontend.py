@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import codegen, ptx
-from .cache import disk_get, disk_put, fingerprint
+from .cache import disk_get, disk_put, fingerprint, state
 from .compiler import COMPILER_OPTIONS, OTHER_OPTIONS, RAISES, SHARED, compile_ptx
 from .errors import ArgumentError, PtxError
 from .program import Program
@@ -168,7 +168,9 @@ def load(
     if signature is not None and not isinstance(signature, str):
         signature = parse_signature(signature)
     chosen = tuple(str(options.get(o)) for o in COMPILER_OPTIONS)
-    key = (shape, signature, target.name, chosen)
+    # A plain function means what its globals say now. A dispatcher keeps what it was first compiled from, as on a GPU.
+    now = state(function) if function is kernel else None
+    key = (shape, signature, target.name, chosen, hash(now))
     known = _programs.setdefault(function, {})
     loaded = known.get(key)
     if loaded is None:
