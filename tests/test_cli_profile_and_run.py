@@ -193,3 +193,20 @@ def test_run_without_a_file():
     ran = scc_numba("run", "nothing.py")
     assert ran.returncode == 2
     assert "'nothing.py' is not a file" in ran.stderr
+
+
+def test_run_keeps_strict_and_steps_where_the_program_activates_too(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(
+        "import numpy as np\nfrom numba import cuda\nfrom scc_numba.emulator import activate\nactivate()\n"
+        "@cuda.jit\ndef over(x, n):\n    for k in range(n):\n        x[cuda.grid(1) + k] += 1\n"
+        "over[1, 32](np.zeros(32), 2)\nprint('went on')\n"
+    )
+    ran = scc_numba("run", str(path))
+    assert (ran.returncode, ran.stdout) == (0, "went on\n")
+    ran = scc_numba("run", "--strict", str(path))
+    assert ran.returncode != 0
+    assert "FindingsError" in ran.stderr
+    ran = scc_numba("run", "--max-steps", "2", str(path))
+    assert ran.returncode != 0
+    assert "no end after 2 steps" in ran.stderr

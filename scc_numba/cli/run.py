@@ -33,9 +33,12 @@ def run_command(
     script: Annotated[Path, typer.Argument(help="The program.", metavar="SCRIPT.py")],
     strict: Annotated[bool, typer.Option(help="Stop at the first finding.")] = False,
     target: Annotated[str, typer.Option(help="The GPU generation to emulate.")] = "sm_90",
+    max_steps: Annotated[
+        int | None, typer.Option(help="Basic blocks a launch may run before it counts as stuck.", min=1)
+    ] = None,
 ) -> None:
     """Run a program written for Numba-CUDA, as it is, on a machine with no GPU."""
-    _prepare(script, target, strict)
+    _prepare(script, target, strict, max_steps)
     sys.argv = [str(script), *context.args]
     sys.path.insert(0, str(script.parent.resolve()))
     try:
@@ -54,9 +57,9 @@ def _within(error: Exception, script: str) -> TracebackType | None:
 
 
 @for_people
-def _prepare(script: Path, target: str, strict: bool) -> None:
+def _prepare(script: Path, target: str, strict: bool, max_steps: int | None) -> None:
     from scc_numba.emulator import activate
 
     if not script.is_file():
         raise FileNotFoundError(f"{str(script)!r} is not a file; expected SCRIPT.py")
-    activate(target, strict=strict)
+    activate(target, strict=strict, max_steps=max_steps)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import re
 import warnings
@@ -16,10 +17,10 @@ import numpy as np
 
 from .arena import written_map
 from .compiler import numba_cuda
-from .errors import ArgumentError, EmulatorError
+from .errors import ArgumentError, EmulatorError, KernelFault
 from .frontend import load, load_types
 from .host import DeviceArray, as_cuda_array, host_functions, is_cuda_array
-from .launch import launch
+from .launch import findings_error, launch, step_limit
 from .overload import Overload
 from .report import Report
 from .signatures import parse_signature
@@ -46,7 +47,8 @@ class _Launcher:
         _run(self.dispatcher, self.grid, self.block, args, int(self.sharedmem))
 
 
-_state: dict[str, Any] = {"target": "sm_90", "reports": None, "strict": False, "saved": None}
+_DEFAULTS: dict[str, Any] = {"target": "sm_90", "reports": None, "strict": False, "max_steps": None, "saved": None}
+_state: dict[str, Any] = dict(_DEFAULTS)
 _used: weakref.WeakSet[Any] = weakref.WeakSet()  # dispatchers that got an overload of the emulator's
 
 
@@ -76,7 +78,7 @@ def _run(dispatcher: Any, grid: Any, block: Any, args: tuple[Any, ...], shared: 
         try:
             report = launch(
                 dispatcher, grid, block, values, shared_bytes=shared, target=_state["target"],
-                strict=_state["strict"], signature=signature, uninitialised=unwritten,
+                max_steps=_state["max_steps"], signature=signature, uninitialised=unwritten,
             )  # fmt: skip
             break
         except ArgumentError as e:
@@ -87,10 +89,29 @@ def _run(dispatcher: Any, grid: Any, block: Any, args: tuple[Any, ...], shared: 
     if signature is None:
         loaded = load(dispatcher, values, find_target(_state["target"]), None, None)
         _keep(dispatcher, loaded.types)
-    for f in report.findings:
-        warnings.warn(f"{report.kernel}: {f}", FindingWarning, stacklevel=3)  # at the launch
     if _state["reports"] is not None:
         _state["reports"](report)
+    # An exception that the kernel raises is the program's own business, and raised below.
+    findings = [f for f in report.findings if report.raised is None or f.kind != "trap"]
+    if findings and _state["strict"]:
+        raise findings_error(report, findings)
+    for f in findings:
+        warnings.warn(f"{report.kernel}: {f}", FindingWarning, stacklevel=3)  # at the launch
+    if report.raised is not None:
+        raise _exception(dispatcher, *report.raised)
+
+
+def _exception(dispatcher: Any, said: str, block: Any, thread: Any) -> Exception:
+    """What a launch on a GPU raises when a thread of a kernel compiled with debug=True has raised."""
+    name, _, message = said.partition(": ")
+    text = f"tid={list(thread)} ctaid={list(block)}: {message or name}"
+    kind = getattr(builtins, name, None) or dispatcher.py_func.__globals__.get(name)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            return kind(text)
+        except TypeError:  # it wants other arguments than a message
+            pass
+    return KernelFault(f"{said} ({text})")
 
 
 def _keep(dispatcher: Any, types: tuple[Any, ...]) -> None:
@@ -98,7 +119,7 @@ def _keep(dispatcher: Any, types: tuple[Any, ...]) -> None:
     if types not in dispatcher.overloads:
         target = find_target(_state["target"])
         dispatcher.overloads[types] = Overload(
-            _returning_nothing(types), lambda: load_types(dispatcher, types, target)
+            _returning_nothing(types), lambda: load_types(dispatcher, types, target), target
         )
         _used.add(dispatcher)
 
@@ -123,9 +144,10 @@ def _version() -> tuple[int, int]:
 
 
 def activate(
-    target: str = "sm_90",
+    target: str | None = None,
     *,
     strict: bool = False,
+    max_steps: int | None = None,
     on_report: Callable[[Report], None] | None = None,
     force: bool = False,
 ) -> bool:
@@ -133,9 +155,15 @@ def activate(
 
     Call it before the program makes device arrays, and before kernels with signatures are decorated.
 
+    Whoever calls it again (a program under `scc-numba run`) changes what it names and no more: a target and a limit of
+    steps stay as they are where it gives none, and strict stays strict.
+
+    A kernel compiled with debug=True that raises an exception raises it at the launch, as on a GPU.
+
     Args:
-        target: what to compile for.
+        target: what to compile for; "sm_90" at first.
         strict: raise on any finding; otherwise each is a `FindingWarning`.
+        max_steps: as for `launch`.
         on_report: called with the report of every launch.
         force: also where a GPU works.
 
@@ -145,12 +173,19 @@ def activate(
     Raises:
         EmulatorError: a numba-cuda whose launch path this version does not know.
     """
+    target = target or _state["target"]
     find_target(target)
+    if max_steps is not None:
+        max_steps = step_limit(max_steps)
     cuda = numba_cuda()
     if _state["saved"] is None and not force and cuda.is_available():
         return False
-    _state.update(target=target, strict=strict, reports=on_report)
+    _state.update(
+        target=target, strict=strict or _state["strict"], max_steps=max_steps or _state["max_steps"],
+        reports=on_report,
+    )  # fmt: skip
     if _state["saved"] is not None:
+        cuda.get_current_device().become(find_target(target))
         return True
     version = _version()
     dispatcher_module = importlib.import_module("numba.cuda.dispatcher")
@@ -220,4 +255,4 @@ def deactivate() -> None:
             if isinstance(known, Overload):
                 del dispatcher.overloads[types]
     _used.clear()
-    _state["saved"] = None
+    _state.update(_DEFAULTS)

@@ -125,9 +125,8 @@ class Writer:
 
     def fail(self, i: Instruction, why: str = "") -> UnsupportedInstruction:
         """The error for an instruction that the emulator does not know."""
-        place = f"Python line {i.line}, {i.place}"
         return UnsupportedInstruction(
-            f"the emulator does not know the instruction `{i}` ({place}){': ' + why if why else ''}. "
+            f"the emulator does not know the instruction `{i}` ({i.where}){': ' + why if why else ''}. "
             "It stops rather than compute something wrong."
         )
 

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import types as python_types
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,7 +100,12 @@ def compile_ptx(
     known = {k: options[k] for k in COMPILER_OPTIONS if k in accepted and options.get(k) is not None}
     if known.get("debug"):
         known.setdefault("opt", False)  # the compiler takes only one of the two
-    with pretend_device(target), _watch_compiler() as seen, _lines_of_device_functions(), _lines_only():
+    with (
+        pretend_device(target), _watch_compiler() as seen, _lines_of_device_functions(), _lines_only(),
+        warnings.catch_warnings(),
+    ):  # fmt: skip
+        # Code that Numba makes up itself (ufuncs) has no source to take line numbers from.
+        warnings.filterwarnings("ignore", message=".*Could not find source for function", category=Warning)
         try:
             text, _ = cuda.compile_ptx(
                 function, signature, cc=target.capability, lineinfo=not known.get("debug"), **known

@@ -42,6 +42,7 @@ class Finding:
             meant.
         count: how many accesses were at fault.
         message: a sentence with all of it.
+        ptx_line: line of the PTX, 0 if it is about no instruction.
     """
 
     kind: str
@@ -53,9 +54,11 @@ class Finding:
     address: int
     count: int
     message: str
+    ptx_line: int = 0
 
     def __str__(self) -> str:
-        return f"{self.kind} at line {self.line}: {self.message}"
+        place = f"PTX line {self.ptx_line}" if self.ptx_line and not self.line else f"line {self.line}"
+        return f"{self.kind} at {place}: {self.message}"
 
 
 class Collector:
@@ -67,7 +70,8 @@ class Collector:
     def add(self, finding: Finding) -> None:
         """Keep a finding, or add to the count of the one that is known already."""
         what = finding.message.partition(" (")[0] if finding.kind == "trap" else ""  # one line may raise two things
-        key = (finding.kind, finding.file, finding.line, finding.array, what)
+        line = finding.line or -finding.ptx_line  # PTX from elsewhere may know no Python lines
+        key = (finding.kind, finding.file, line, finding.array, what)
         known = self.found.setdefault(key, finding)
         if known is not finding:
             known.count += finding.count
@@ -76,13 +80,11 @@ class Collector:
         """By kind, then by line."""
         order = list(KINDS)
         # A lost update is a read and a write that race: one mistake, and the more telling name of it.
-        updates = {(f.file, f.line, f.array) for f in self.found.values() if f.kind == "lost-update"}
+        updates = {(f.file, f.line or -f.ptx_line, f.array) for f in self.found.values() if f.kind == "lost-update"}
         kept = [
-            f
-            for f in self.found.values()
-            if not f.kind.endswith("-race") or (f.file, f.line, f.array) not in updates
+            f for f in self.found.values() if not f.kind.endswith("-race") or (f.file, f.line or -f.ptx_line, f.array) not in updates
         ]
-        return sorted(kept, key=lambda f: (order.index(f.kind), f.file, f.line, f.array))
+        return sorted(kept, key=lambda f: (order.index(f.kind), f.file, f.line, f.ptx_line, f.array))
 
     def __bool__(self) -> bool:
         return bool(self.found)

@@ -210,6 +210,10 @@ class Device:
     supports_float16 = True
 
     def __init__(self, target: Target) -> None:
+        self.become(target)
+
+    def become(self, target: Target) -> None:
+        """Answer for another target from now on."""
         self.compute_capability = target.capability
         self.supports_bfloat16 = target.capability >= (8, 0)
         self.MAX_THREADS_PER_BLOCK = target.threads

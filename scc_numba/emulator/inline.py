@@ -69,7 +69,7 @@ def _copy(module: Module, body: list[Instruction | Label], flat: Flat, suffix: s
             continue
         if depth >= _MAX_DEPTH:
             raise PtxError(
-                f"{item.place} (Python line {item.line}): device function {name!r} calls itself; "
+                f"{item.where}: device function {name!r} calls itself; "
                 "the emulator inlines calls and cannot follow recursion: write it as a loop"
             )
         calls += 1
@@ -119,7 +119,7 @@ def _call_parts(call: Instruction) -> tuple[list[str], str, list[str]]:
         raise PtxError(f"{call.place}: a call without a function")
     name = args.pop(0)
     if name.startswith("%"):
-        raise PtxError(f"{call.place} (Python line {call.line}): indirect calls are not modelled: {call}")
+        raise PtxError(f"{call.where}: indirect calls are not modelled: {call}")
     return result, name, inside(args[0]) if args else []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from typing import Any
 
@@ -12,13 +13,13 @@ from .arena import Arena, written_map
 from .errors import ArgumentError, FindingsError, LaunchError
 from .findings import Finding
 from .frontend import Loaded, load
-from .machine import Machine
+from .machine import STEPS_VARIABLE, Machine
 from .program import GLOBAL_WINDOW
 from .report import Report
 from .signatures import Parameter, wrong_count
 from .targets import MAX_BLOCK, MAX_GRID, Target, find_target
 
-DEFAULT_STEPS = 2_000_000
+DEFAULT_STEPS = 2_000_000  # unless the environment says otherwise
 
 _AXES = "xyz"
 
@@ -39,12 +40,26 @@ def _shape(value: Any, name: str, limits: tuple[int, int, int]) -> tuple[int, in
     return out[0], out[1], out[2]
 
 
-def _check_switches(max_steps: Any, **switches: Any) -> None:
+def step_limit(max_steps: Any) -> int:
+    """The most basic blocks to run: what is asked for, else SCC_NUMBA_MAX_STEPS, else the default.
+
+    Raises:
+        LaunchError: not a whole number, 1 or more.
+    """
+    name, value = "max_steps", max_steps
+    if max_steps is None:
+        name, value = STEPS_VARIABLE, os.environ.get(STEPS_VARIABLE) or DEFAULT_STEPS
+        if isinstance(value, str) and value.strip().isdecimal():
+            value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise LaunchError(f"{name}={value!r} must be a whole number, 1 or more")
+    return int(value)
+
+
+def _check_switches(**switches: Any) -> None:
     for name, value in switches.items():
         if not isinstance(value, (bool, np.bool_)):
             raise ArgumentError(f"{name}={value!r} is a {type(value).__name__}, it must be True or False")
-    if isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer)) or max_steps < 1:
-        raise LaunchError(f"max_steps={max_steps!r} must be a whole number, 1 or more")
 
 
 def _check_array(value: Any, p: Parameter, written: bool) -> None:
@@ -221,7 +236,7 @@ def launch(
     registers: int | None = None,
     global_races: bool = True,
     uninitialised: Any = (),
-    max_steps: int = DEFAULT_STEPS,
+    max_steps: int | None = None,
 ) -> Report:
     """Run a kernel on the CPU, count its memory traffic and check its accesses.
 
@@ -246,7 +261,7 @@ def launch(
         registers: 32-bit registers a thread needs, if known from the assembler, to check against the target.
         global_races: report two threads that write one place of global memory unordered.
         uninitialised: arrays among `args`, or their names, whose contents count as not yet written.
-        max_steps: basic blocks to run before giving up.
+        max_steps: basic blocks to run before giving up; by default SCC_NUMBA_MAX_STEPS, else two million.
 
     Returns:
         A `Report` with counts and findings.
@@ -263,7 +278,12 @@ def launch(
         raise LaunchError(f"block={block!r} has {math.prod(block3):,} threads, the most is {MAX_BLOCK[0]:,}")
     if isinstance(shared_bytes, bool) or not isinstance(shared_bytes, (int, np.integer)) or shared_bytes < 0:
         raise LaunchError(f"shared_bytes={shared_bytes!r} must be a whole number of bytes, 0 or more")
-    _check_switches(max_steps, checks=checks, counters=counters, strict=strict, global_races=global_races)
+    steps = step_limit(max_steps)
+    if registers is not None and (
+        isinstance(registers, bool) or not isinstance(registers, (int, np.integer)) or registers < 1
+    ):
+        raise LaunchError(f"registers={registers!r} must be a whole number of registers a thread, 1 or more")
+    _check_switches(checks=checks, counters=counters, strict=strict, global_races=global_races)
     device = find_target(target)
     if isinstance(args, np.ndarray) or not isinstance(args, (tuple, list)):
         raise ArgumentError(f"args is a {type(args).__name__}, it must be a tuple of the kernel's arguments")
@@ -286,7 +306,7 @@ def launch(
         params.append(_as_parameter(value, kind))
     machine = Machine(
         program, arena, params, loaded.array_of_param, grid3, block3, int(shared_bytes), checks=checks,
-        counters=counters, global_races=global_races, max_steps=max_steps,
+        counters=counters, global_races=global_races, max_steps=steps,
     )  # fmt: skip
     for f in limits:
         machine.collector.add(f)
@@ -304,9 +324,14 @@ def launch(
         sys.stdout.write("".join(text for *_, text in machine.printed))
     report = Report(machine, loaded, device)
     if strict and report.findings:
-        summary = "\n".join(f"  {f}" for f in report.findings)
-        raise FindingsError(f"{len(report.findings)} finding(s) in {report.kernel}:\n{summary}", report)
+        raise findings_error(report, report.findings)
     return report
+
+
+def findings_error(report: Report, findings: list[Finding]) -> FindingsError:
+    """The error of a strict launch."""
+    summary = "\n".join(f"  {f}" for f in findings)
+    return FindingsError(f"{len(findings)} finding(s) in {report.kernel}:\n{summary}", report)
 
 
 __all__ = ["GLOBAL_WINDOW", "launch"]

@@ -27,6 +27,7 @@ from .tensor_cores import TensorCores
 from .warp import WarpOperations
 
 BATCH_THREADS = 16384  # amortises Python over many threads and still fits in cache; 2,048 is about twice as slow
+STEPS_VARIABLE = "SCC_NUMBA_MAX_STEPS"
 _GRID_WIDE = 1 << 22  # threads that a cooperative launch may hold at once
 _SHADOW_BYTES = 1 << 25  # most that the shadows of a batch may take
 _FAIRNESS = 64  # steps after which a kernel with locks lets the group that is furthest ahead run
@@ -138,6 +139,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         self.constants = np.frombuffer(program.constants.ljust(16, b"\0"), np.uint8)
         self.collector = Collector()
         self.printed = []
+        self.first_raised = None
         self.instructions_run = 0
         n = len(program.blocks)
         self.block_warps, self.block_threads = [0] * n, [0] * n
@@ -224,7 +226,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
                     self._run_batch()
                 except NameError as error:
                     instructions = self.program.blocks[self.here].instructions
-                    where = f"{instructions[0].place}, Python line {instructions[0].line}" if instructions else ""
+                    where = instructions[0].where if instructions else "its beginning"
                     raise EmulatorError(
                         f"a mistake in the emulator's own translation of the PTX from {where} on: {error}; "
                         "please report it with the kernel"
@@ -492,7 +494,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         instruction = block.instructions[-1]
         where, thread = self.place(position)
         if not self.checks:
-            raise KernelFault(f"trap at Python line {instruction.line}, block {where}, thread {thread}")
+            raise KernelFault(f"trap at {instruction.where}, block {where}, thread {thread}")
         self.add_finding(
             "trap", instruction, "stops the kernel", position=position, count=int(np.count_nonzero(bits))
         )
@@ -518,12 +520,15 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
             unknown = ("", f"an exception (number {one})", "", 0)
             name, said, file, line = self.program.exceptions.get((function, int(one)), unknown)
             what = f"raises {said}"
+            if self.first_raised is None:
+                self.first_raised = (said, *self.place(position))
             if instruction.opcode == "numba_raised" or not function:
                 what += f" in device function {name}" if name else " in a device function"
             if not self.checks:
                 where, thread = self.place(position)
+                at = f"Python line {line}" if line else instruction.where
                 raise KernelFault(
-                    f"{what} at Python line {line or instruction.line}, block {where}, thread {thread}"
+                    f"{what} at {at}, block {where}, thread {thread}"
                 )
             self.add_finding(
                 "trap", instruction, what, position=position, count=int(np.count_nonzero(mine)), show_ptx=False,
@@ -531,14 +536,13 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
             )  # fmt: skip
 
     def _give_up(self, ready: dict[int, Mask | None], order: list[int]) -> None:
-        lines: set[int] = set()
-        for k in ready:
-            instructions = self.program.blocks[order[k]].instructions
-            lines.update(i.line for i in instructions if i.line)
+        running = [i for k in ready for i in self.program.blocks[order[k]].instructions]
+        lines = sorted({i.line for i in running if i.line})
+        where = f"line(s) {lines}" if lines else f"PTX line(s) {sorted({i.ptx_line for i in running})}"
         raise StepLimitExceeded(
-            f"no end after {self.max_steps:,} steps; threads run around line(s) {sorted(lines)}: a "
-            f"livelock (a spin "
-            "lock, or a wait for blocks that run later)? Raise max_steps if the kernel is only long."
+            f"no end after {self.max_steps:,} steps; threads run around {where}: a livelock (a spin lock, or a wait for "
+            "blocks that run later)? If the kernel is only long raise max_steps: of launch or activate, by "
+            f"`scc-numba run --max-steps`, or in the environment as {STEPS_VARIABLE}."
         )
 
     # ------------------------------------------------------------------------------------ calls out of the

@@ -57,6 +57,7 @@ class State:
     load_global: Any  # methods of the other parts, for those that call them
     printed: list[tuple[int, int, int, str]]
     instructions_run: int  # PTX instructions, by whichever threads run together: what clocks count
+    first_raised: tuple[str, Any, Any] | None  # "IndexError: too far", block and thread
     raised: Any  # bool (nb, nw, 32): threads whose exception has been reported
     held: list[Any]  # [block, lanes]: lanes that wait at a warp barrier for others
     samples: list[Any]  # per access: the first execution's space, addresses, mask and number of blocks
@@ -87,7 +88,7 @@ class State:
         file, line = at or (self.file_of(instruction.file), instruction.line)
         block, thread = self.place(position)
         threads = (thread,) if other is None else (thread, other)
-        where = f"{os.path.basename(file)}:{line}"
+        where = f"{os.path.basename(file)}:{line}" if line else instruction.place
         text = f"{message} ({where}, block {block}, thread {thread}"
         text += f" and thread {other}" if other is not None else ""
         text += f"; `{instruction}`)" if show_ptx else ")"
@@ -102,6 +103,7 @@ class State:
                 address,
                 count,
                 text,
+                instruction.ptx_line,
             )
         )
 

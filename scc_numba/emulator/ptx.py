@@ -45,6 +45,11 @@ class Instruction:
         """Where it stands in the text."""
         return f"PTX line {self.ptx_line}, column {self.ptx_column}"
 
+    @property
+    def where(self) -> str:
+        """Where it stands, and the Python line it was made from if the text tells."""
+        return f"Python line {self.line}, {self.place}" if self.line else self.place
+
     def becomes(self, opcode: str, args: list[str], guard: str | None = None) -> Instruction:
         """Another instruction at the same place."""
         return Instruction(opcode, args, guard, self.line, self.file, self.ptx_line, self.ptx_column)

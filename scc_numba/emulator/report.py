@@ -151,6 +151,7 @@ class Report:
     Attributes:
         kernel: the kernel's name.
         findings: what the checks found, see `Finding`.
+        raised: with debug=True the exception that was raised first, as text, with its block and thread; else None.
         counted: False after `launch(..., counters=False)`: then every count raises `NotCounted`.
         grid, block: shapes of the launch.
         target: name of the target it was compiled for.
@@ -165,6 +166,8 @@ class Report:
         self.target: str = target.name
         self._l2_bytes = target.l2
         self.counted: bool = machine.counters
+        # The first exception a thread raised, "IndexError: too far", with its block and thread (debug=True only).
+        self.raised: tuple[str, Any, Any] | None = machine.first_raised
 
     @property
     def _counts(self) -> Any:

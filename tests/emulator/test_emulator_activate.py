@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from numba import cuda, types
 
-from scc_numba.emulator import ArgumentError, EmulatorError, FindingWarning, activate
+from scc_numba.emulator import (
+    ArgumentError,
+    EmulatorError,
+    FindingsError,
+    FindingWarning,
+    StepLimitExceeded,
+    activate,
+)
 from scc_numba.emulator.activate import deactivate
 
 
@@ -169,3 +176,98 @@ def test_everything_is_given_back():
     assert kernel.signatures == []
     assert cuda.gpus.__class__.__name__ == "_DeviceList"
     activate(force=True)
+
+
+class TooFar(Exception):
+    """A program's own exception."""
+
+
+def test_an_exception_of_a_debug_kernel_is_raised_at_the_launch():
+    @cuda.jit(debug=True, opt=False)
+    def refuses(x, n):
+        i = cuda.grid(1)
+        if i == n:
+            raise IndexError("beyond")
+        if i == n + 1:
+            raise TooFar("further")
+        x[i] = 1
+
+    x = np.zeros(64, np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(IndexError, match=r"tid=\[5, 0, 0\] ctaid=\[0, 0, 0\]: beyond"):
+            refuses[1, 32](x, 5)
+        with pytest.raises(TooFar, match=r"tid=\[0, 0, 0\] ctaid=\[0, 0, 0\]: further"):
+            refuses[1, 1](x, -1)
+    assert x[:8].tolist() == [1, 1, 1, 1, 1, 0, 0, 1]
+    activate(strict=True)
+    with pytest.raises(IndexError):  # the program may catch it, strict or not
+        refuses[1, 32](x, 5)
+
+
+def overrun(x):
+    x[cuda.grid(1) + 1] = 0
+
+
+def test_strict_and_target_outlive_a_second_activate():
+    activate("sm_80", strict=True, max_steps=7)
+    activate()
+    with pytest.raises(FindingsError):
+        cuda.jit(overrun)[1, 32](np.zeros(32, np.float32))
+    assert cuda.get_current_device().compute_capability == (8, 0)
+    seen = []
+    activate(on_report=seen.append)
+    doubling()[1, 32](np.zeros(32, np.float32))
+    assert seen[0].target == "sm_80"
+
+
+def test_a_long_kernel_may_have_more_steps(monkeypatch):
+    @cuda.jit
+    def counts(x, n):
+        for k in range(n):
+            x[0] += k
+
+    x = np.zeros(1)
+    activate(max_steps=50)
+    with pytest.raises(StepLimitExceeded, match="no end after 50 steps.*--max-steps.*SCC_NUMBA_MAX_STEPS"):
+        counts[1, 1](x, 1000)
+    activate(max_steps=50_000)
+    counts[1, 1](x, 1000)
+    deactivate()
+    monkeypatch.setenv("SCC_NUMBA_MAX_STEPS", "60")
+    activate(force=True)
+    with pytest.raises(StepLimitExceeded, match="no end after 60 steps"):
+        counts[1, 1](x, 1000)
+    monkeypatch.setenv("SCC_NUMBA_MAX_STEPS", "many")
+    with pytest.raises(EmulatorError, match="SCC_NUMBA_MAX_STEPS='many' must be a whole number"):
+        counts[1, 1](x, 1)
+
+
+def test_a_bound_on_cooperative_blocks():
+    @cuda.jit
+    def fill(x):
+        s = cuda.shared.array(8192, types.float32)
+        s[cuda.threadIdx.x] = 1
+        x[0] = s[cuda.threadIdx.x]
+
+    fill[1, 32](np.zeros(1))
+    (known,) = fill.overloads.values()
+    # sm_90: 2,048 threads, 32 blocks and 228 KiB a multiprocessor; 1 KiB of each block's is the system's.
+    assert known.max_cooperative_grid_blocks(32) == 228 // (32 + 1)
+    assert known.max_cooperative_grid_blocks(1024) == 2
+    assert known.max_cooperative_grid_blocks((32, 8), 64 * 1024) == 228 // (32 + 64 + 1)
+    with pytest.raises(EmulatorError, match="blockdim=2048 must be between 1 and 1,024"):
+        known.max_cooperative_grid_blocks(2048)
+
+
+def test_ufuncs_compile_without_a_word_about_missing_sources():
+    from numba import vectorize
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+
+        @vectorize(["float32(float32,float32)"], target="cuda")
+        def add_twice(a, b):
+            return a + b + b
+
+        assert add_twice(np.arange(4, dtype=np.float32), np.float32(1)).tolist() == [2, 3, 4, 5]

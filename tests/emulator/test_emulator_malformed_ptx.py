@@ -158,3 +158,33 @@ def test_no_change_of_one_word_escapes_as_another_error(data):
     word = data.draw(st.sampled_from(["", *sorted(set(TOKENS)), "%r99", "_", "-1", "0fZZ", "{%r1, %r2}", "[%f1]"]))
     with contextlib.suppress(EmulatorError):
         run(TEXT[:start] + word + TEXT[end:], strict=False)
+
+
+UNMARKED = """.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry k(.param .u64 p)
+{
+.reg .b64 %rd<4>; .reg .b32 %r<4>; .reg .pred %p<2>;
+ld.param.u64 %rd1, [p]; mov.u32 %r1, %tid.x;
+st.global.u32 [%rd1+4096], %r1;
+st.global.u32 [%rd1+8192], %r1;
+BODY
+ret;
+}
+"""
+
+
+def test_ptx_without_python_lines_is_spoken_of_by_its_own():
+    kernel = PtxKernel(UNMARKED.replace("BODY", ""), ("pointer",))
+    found = launch(kernel, 1, 32, (np.zeros(32, np.int32),)).findings
+    first = UNMARKED[: UNMARKED.index("st.global")].count("\n") + 1
+    assert [(f.line, f.ptx_line) for f in found] == [(0, first), (0, first + 1)]
+    assert str(found[0]).startswith(f"out-of-bounds at PTX line {first}: ")
+    assert f"(PTX line {first}, column 1, block" in found[0].message
+    stuck = PtxKernel(UNMARKED.replace("BODY", "$L: bra $L;"), ("pointer",))
+    with pytest.raises(EmulatorError, match=rf"threads run around PTX line\(s\) \[{first + 2}\]"):
+        launch(stuck, 1, 32, (np.zeros(4096, np.int32),), max_steps=9)
+    unknown = PtxKernel(UNMARKED.replace("BODY", "mad24.lo.u32 %r1, %r1, %r1, %r1;"), ("pointer",))
+    with pytest.raises(EmulatorError, match=rf"\(PTX line {first + 2}, column 1\)"):
+        launch(unknown, 1, 32, (np.zeros(4096, np.int32),))
