@@ -10,6 +10,7 @@ The kernel is compiled by Numba's own compiler to PTX, and the PTX runs here, ve
 from .activate import FindingWarning, activate
 from .errors import (
     ArgumentError,
+    CompileError,
     CompilerMissing,
     EmulatorError,
     FindingsError,
@@ -28,6 +29,7 @@ from .signatures import PtxKernel
 __all__ = [
     "KINDS",
     "ArgumentError",
+    "CompileError",
     "CompilerMissing",
     "EmulatorError",
     "Finding",

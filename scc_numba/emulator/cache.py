@@ -184,8 +184,8 @@ def disk_get(key: str) -> str | None:
     """The PTX under a key, or None if there is none that can be trusted."""
     path = folder() / f"{key}.ptx"
     try:
-        if not (_private(path.parent) and _private(path)):
-            return None
+        if not (_private(path.parent) and _private(path) and stat.S_ISREG(path.lstat().st_mode)):
+            return None  # a pipe among the files would be waited for, and nobody writes to it
         head, _, text = path.read_text(encoding="utf-8").partition("\n")
     except (OSError, UnicodeDecodeError):
         return None

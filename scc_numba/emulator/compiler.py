@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import CompilerMissing
+from .errors import CompileError, CompilerMissing
 from .targets import Target
 
 
@@ -117,6 +117,11 @@ def compile_ptx(
                 "libNVVM" in str(error) and "not found" in str(error)
             ):
                 raise CompilerMissing(_missing()) from error
+            refused = any(c.__name__ == "NumbaError" for c in type(error).__mro__)
+            if refused or "must have void return type" in str(error):
+                names = function.__code__.co_varnames
+                given = ", ".join(f"{name}: {kind}" for name, kind in zip(names, signature, strict=False))
+                raise CompileError(f"{function.__name__}({given}) does not compile:\n{error}") from error
             if "multiple PTX files" not in str(error) or not seen.libraries:
                 raise
             # With debug=True device functions become texts of their own, for a linker to join.

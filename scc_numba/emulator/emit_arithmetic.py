@@ -129,6 +129,22 @@ def _product(w: Writer, i: Instruction) -> tuple[str, str]:
     return f"({w.source(i.args[1], kind, False)} * {w.source(i.args[2], kind, False)})", kind
 
 
+@emits("mul24")
+def _mul24(w: Writer, i: Instruction) -> None:
+    """The product of the lower 24 bits of both operands: its upper (.hi) or lower (.lo) 32 bits of 48."""
+    kind = DTYPES[_type(i)]
+    if kind not in ("i4", "u4") or not {"lo", "hi"} & set(i.parts):
+        raise w.fail(i)
+    wide = f"{kind[0]}8"
+    eight = w.constant(kind, 8)
+    # Up and down again leaves the lower 24 bits, with their sign where there is one.
+    a, b = (f"(({w.source(x, kind)} << {eight}) >> {eight}).astype({wide})" for x in i.args[1:3])
+    product = f"({a} * {b})"
+    if "hi" in i.parts:
+        product = f"({product} >> {w.constant(wide, 16)})"
+    w.assign(i.args[0], f"{product}.astype({kind})", kind)
+
+
 @emits("mad", "madc", "fma")
 def _mad(w: Writer, i: Instruction) -> None:
     ptx, kind = _type(i), DTYPES[_type(i)]
@@ -185,10 +201,15 @@ def _rem(w: Writer, i: Instruction) -> None:
 @emits("min", "max")
 def _min(w: Writer, i: Instruction) -> None:
     op, ptx, kind = i.parts[0], _type(i), DTYPES[_type(i)]
-    if "NaN" in i.parts or "xorsign" in i.parts or len(i.args) > 3:
+    if "xorsign" in i.parts or len(i.args) > 3 or ("NaN" in i.parts and ptx not in ("f32", "f16", "bf16")):
         raise w.fail(i)
     name = {"min": "minimum", "max": "maximum"}[op]
-    if ptx == "f16":
+    if "NaN" in i.parts:
+        name = f"nan_{name}"
+    if ptx == "f16" and "NaN" in i.parts:
+        a, b = (f"{w.source(x, kind)}.astype(f4)" for x in i.args[1:3])
+        w.assign(i.args[0], f"{name}({a}, {b}).astype(f2)", kind)
+    elif ptx == "f16":
         w.assign(i.args[0], f"half_{op}({w.source(i.args[1], kind)}, {w.source(i.args[2], kind)})", kind)
     elif ptx == "f16x2":
         _packed(w, i, f"half_{op}({{}}, {{}})", 2)

@@ -25,6 +25,10 @@ class UnsupportedInstruction(EmulatorError, NotImplementedError):
     """An instruction the emulator does not know; it stops instead of computing something wrong."""
 
 
+class CompileError(EmulatorError, TypeError):
+    """Numba's compiler refuses the kernel for these arguments; its own words are beneath."""
+
+
 class CompilerMissing(EmulatorError, ImportError):
     """Numba's CUDA compiler is not installed."""
 

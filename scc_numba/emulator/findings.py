@@ -82,7 +82,9 @@ class Collector:
         # A lost update is a read and a write that race: one mistake, and the more telling name of it.
         updates = {(f.file, f.line or -f.ptx_line, f.array) for f in self.found.values() if f.kind == "lost-update"}
         kept = [
-            f for f in self.found.values() if not f.kind.endswith("-race") or (f.file, f.line or -f.ptx_line, f.array) not in updates
+            f
+            for f in self.found.values()
+            if not f.kind.endswith("-race") or (f.file, f.line or -f.ptx_line, f.array) not in updates
         ]
         return sorted(kept, key=lambda f: (order.index(f.kind), f.file, f.line, f.ptx_line, f.array))
 

@@ -14,11 +14,13 @@ import numpy as np
 from .values import (
     bfloat_fma,
     bfloat_to_float,
+    double_to_bfloat,
     float_to_bfloat,
     float_to_integer,
     half_fma,
     half_max,
     half_min,
+    integer_to_bfloat,
     maximum,
     minimum,
 )
@@ -126,10 +128,10 @@ def _register() -> None:
                 make: Callable[..., Any] = lambda x: x.astype(np.float16)  # noqa: E731
             elif source == "f4":
                 make = float_to_bfloat
-            elif source in ("i2", "u2"):
-                make = lambda x: float_to_bfloat(x.astype(np.float32))  # noqa: E731
+            elif source == "f8":
+                make = double_to_bfloat
             else:
-                continue  # double rounding through float32 would be wrong
+                make = integer_to_bfloat
             HELPERS[f"_ZN{mangled}C1E{code}_nbst"] = Helper((source,), kind, make, skip=1)
     # Conversion operators: half.operator float() and its like, const and volatile.
     for code, result, mode in _CASTS:

@@ -527,9 +527,7 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
             if not self.checks:
                 where, thread = self.place(position)
                 at = f"Python line {line}" if line else instruction.where
-                raise KernelFault(
-                    f"{what} at {at}, block {where}, thread {thread}"
-                )
+                raise KernelFault(f"{what} at {at}, block {where}, thread {thread}")
             self.add_finding(
                 "trap", instruction, what, position=position, count=int(np.count_nonzero(mine)), show_ptx=False,
                 at=(file, line) if line else None,

@@ -8,7 +8,7 @@ _COUNTS = {
     1: "bra nanosleep prefetch prefetchu activemask",
     2: "abs neg not cnot sqrt rsqrt rcp ex2 lg2 sin cos tanh testp popc clz brev bfind mov cvta isspacep brx "
        "discard applypriority",
-    3: "add sub addc subc mul div rem and or xor copysign shl shr vote match redux",
+    3: "add sub addc subc mul mul24 div rem and or xor copysign shl shr vote match redux",
     4: "mad madc fma sad slct selp prmt shf bfe mma",
     5: "bfi shfl",
 }  # fmt: skip
@@ -35,6 +35,33 @@ def operand_counts(parts: list[str]) -> tuple[int, int] | None:
     if op == "cp":
         return (3, 5) if "ca" in parts or "cg" in parts else (1, 1) if "wait_group" in parts else None
     return _FIXED.get(op)
+
+
+_DIRECTED = "rn rz rm rp ftz sat"
+# What may stand between an opcode and its type: for floating-point types, and for all others.
+_MODIFIERS = {
+    opcode: (set(floating.split()), set(other.split()))
+    for opcodes, floating, other in (
+        ("add sub", _DIRECTED, "sat cc"), ("mul", _DIRECTED, "lo hi wide"), ("mul24", "", "lo hi"),
+        ("mad", _DIRECTED, "lo hi wide sat cc"), ("fma", f"{_DIRECTED} relu oob", ""), ("addc subc", "", "cc"),
+        ("madc", "", "lo hi cc"), ("div", "approx full rn rz rm rp ftz", ""), ("neg abs", "ftz", ""),
+        ("min max", "ftz NaN xorsign abs", "relu"), ("rem sad and or xor not cnot shl shr popc clz brev selp", "", ""),
+    )
+    for opcode in opcodes.split()
+}  # fmt: skip
+
+
+def wrong_modifier(parts: list[str]) -> str:
+    """The first modifier that does not go with the opcode and its type, "" if all do or the opcode has no rule.
+
+    Args:
+        parts: the opcode, split at its dots.
+    """
+    if parts[0] not in _MODIFIERS:
+        return ""
+    floating, other = _MODIFIERS[parts[0]]
+    allowed = floating if parts[-1].startswith(("f", "bf")) else other
+    return next((p for p in parts[1:-1] if p not in allowed), "")
 
 
 def predicate_places(parts: list[str], given: int) -> set[int]:

@@ -190,6 +190,7 @@ def parse(text: str) -> Module:
     position = 0
     while True:
         head = _HEAD.search(clean, position)
+        _only_closed(source, position, head.start() if head else len(clean))
         _variables(clean[position : head.start() if head else len(clean)], module)
         if head is None:
             break
@@ -212,6 +213,15 @@ def parse(text: str) -> Module:
     if not module.functions:
         raise PtxError("PTX line 1, column 1: no .entry: the text defines no kernel")
     return module
+
+
+def _only_closed(source: Source, start: int, end: int) -> None:
+    """Between functions every brace that closes must have opened there (sections, values of variables)."""
+    depth = 0
+    for m in re.finditer(r"[{}]", source.clean[start:end]):
+        depth += 1 if m[0] == "{" else -1
+        if depth < 0:
+            raise source.error(start + m.start(), "a brace closes that has not opened")
 
 
 def _function_name(header: str) -> str:

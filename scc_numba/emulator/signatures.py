@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -205,17 +206,62 @@ def parse_signature(signature: Any) -> tuple[Any, ...]:
     """Argument types from a Numba signature, a tuple of types, or a string such as
     "void(float32[::1], int32)".
     """
+    given = signature
     if isinstance(signature, str):
         try:
-            from numba.cuda.core.sigutils import normalize_signature
-        except ImportError:
-            from numba.core.sigutils import normalize_signature
-        try:
-            return tuple(normalize_signature(signature)[0])
-        except (NameError, SyntaxError, TypeError, AttributeError, ValueError) as error:
+            signature = _Reader().visit(ast.parse(signature.strip(), mode="eval").body)
+        except (SyntaxError, TypeError, AttributeError, ValueError, RecursionError, KeyError) as error:
             raise ArgumentError(
-                f'signature={signature!r} is not one like "void(float32[::1], int32)": {error}'
+                f'signature={given!r} is not one like "void(float32[::1], int32)": {error}'
             ) from error
+        if not isinstance(signature, tuple) and not hasattr(signature, "args"):
+            raise ArgumentError(f'signature={given!r} is not one like "void(float32[::1], int32)": it is one type')
     if hasattr(signature, "args"):
+        returned = getattr(signature, "return_type", None)
+        if returned is not None and str(returned) not in ("none", "void"):
+            raise ArgumentError(
+                f"signature={given!r} returns {returned}; a kernel returns nothing: begin with void"
+            )
         return tuple(signature.args)
     return tuple(signature)
+
+
+class _Reader(ast.NodeVisitor):
+    """Reads a signature's text, without running it: Numba's type names, calls and subscripts of them, numbers."""
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        types_module, _ = _types()
+        if node.id in ("types", "numba"):
+            return types_module
+        found = getattr(types_module, node.id, None)
+        kinds = found.__mro__ if isinstance(found, type) else type(found).__mro__
+        if not any(c.__name__ == "Type" for c in kinds):
+            raise ValueError(f"{node.id!r} is no type of Numba's")
+        return found
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        if not isinstance(node.value, ast.Name) or node.value.id not in ("types", "numba"):
+            raise ValueError(f"{ast.unparse(node)!r} is no type of Numba's")
+        return self.visit_Name(ast.Name(node.attr))
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        named = {k.arg: self.visit(k.value) for k in node.keywords if k.arg}
+        return self.visit(node.func)(*map(self.visit, node.args), **named)
+
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
+        return self.visit(node.value)[self.visit(node.slice)]
+
+    def visit_Slice(self, node: ast.Slice) -> slice:
+        return slice(*(part and self.visit(part) for part in (node.lower, node.upper, node.step)))
+
+    def visit_Tuple(self, node: ast.Tuple) -> tuple[Any, ...]:
+        return tuple(map(self.visit, node.elts))
+
+    def visit_List(self, node: ast.List) -> list[Any]:
+        return list(map(self.visit, node.elts))
+
+    def visit_Constant(self, node: ast.Constant) -> Any:
+        return node.value
+
+    def generic_visit(self, node: ast.AST) -> Any:
+        raise ValueError(f"{ast.unparse(node)!r} has no place in a signature")

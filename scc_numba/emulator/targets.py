@@ -49,15 +49,30 @@ MAX_GRID = (2**31 - 1, 65535, 65535)
 TARGETS = {
     t.name: t
     for t in (
-        Target("sm_75", l2=6 * 2**20, resident_threads=1024, resident_blocks=16, resident_shared=64 * 1024, reserved_shared=0),  # TU102
-        Target("sm_80", l2=40 * 2**20, resident_threads=2048, resident_blocks=32, resident_shared=164 * 1024),  # A100
-        Target("sm_86", l2=6 * 2**20, resident_threads=1536, resident_blocks=16, resident_shared=100 * 1024),  # GA102
+        Target(
+            "sm_75",
+            l2=6 * 2**20,
+            resident_threads=1024,
+            resident_blocks=16,
+            resident_shared=64 * 1024,
+            reserved_shared=0,
+        ),  # TU102
+        Target(
+            "sm_80", l2=40 * 2**20, resident_threads=2048, resident_blocks=32, resident_shared=164 * 1024
+        ),  # A100
+        Target(
+            "sm_86", l2=6 * 2**20, resident_threads=1536, resident_blocks=16, resident_shared=100 * 1024
+        ),  # GA102
         Target("sm_87", l2=4 * 2**20, resident_threads=1536, resident_blocks=16, resident_shared=164 * 1024),
-        Target("sm_89", l2=72 * 2**20, resident_threads=1536, resident_blocks=24, resident_shared=100 * 1024),  # L40
+        Target(
+            "sm_89", l2=72 * 2**20, resident_threads=1536, resident_blocks=24, resident_shared=100 * 1024
+        ),  # L40
         Target("sm_90", l2=50 * 2**20),  # H100, H200
         Target("sm_100", l2=126 * 2**20),  # B200
         Target("sm_103", l2=126 * 2**20),
-        Target("sm_120", l2=128 * 2**20, resident_threads=1536, resident_blocks=24, resident_shared=100 * 1024),  # GB202
+        Target(
+            "sm_120", l2=128 * 2**20, resident_threads=1536, resident_blocks=24, resident_shared=100 * 1024
+        ),  # GB202
     )
 }
 

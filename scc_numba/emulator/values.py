@@ -337,6 +337,16 @@ def reciprocal_sqrt(x: Value) -> Value:
     return (1.0 / np.sqrt(x.astype(f8))).astype(x.dtype)
 
 
+def nan_minimum(x: Value, y: Value) -> Value:
+    """min.NaN: NaN if either operand is."""
+    return np.where(np.isnan(x) | np.isnan(y), x.dtype.type(np.nan), minimum(x, y))
+
+
+def nan_maximum(x: Value, y: Value) -> Value:
+    """max.NaN: NaN if either operand is."""
+    return np.where(np.isnan(x) | np.isnan(y), x.dtype.type(np.nan), maximum(x, y))
+
+
 def half_min(x: Value, y: Value) -> Value:
     """Min of float16."""
     return minimum(x.astype(f4), y.astype(f4)).astype(f2)
@@ -398,6 +408,26 @@ def float_to_bfloat(x: Value, mode: str = "rn") -> Value:
     else:
         r = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
     return np.where(np.isnan(x), np.uint32(0x7FFF), r).astype(u2)
+
+
+def double_to_bfloat(x: Value) -> Value:
+    """float64 to bfloat16 bits (u2), rounded once: by way of a float32 whose last bit says that it is inexact."""
+    single = x.astype(f4)
+    rest = np.where(np.isfinite(single), x - single.astype(f8), 0.0)
+    return float_to_bfloat(_odd_single(single, rest))
+
+
+def integer_to_bfloat(x: Value) -> Value:
+    """An integer to bfloat16 bits (u2), rounded once."""
+    if x.dtype.itemsize < 8:
+        return double_to_bfloat(x.astype(f8))
+    negative = x < 0
+    size = np.where(negative, -x, x).view(u8)
+    # Of the lower half only whether anything is there can matter: bfloat16 has 8 bits.
+    low, high = size & np.uint64(0xFFFFFFFF), size >> np.uint64(32)
+    sticky = (high << np.uint64(1) | (low != 0).astype(u8)).astype(f8) * 2.0**31
+    value = np.where(high > np.uint64(0xFFFF), sticky, size.astype(f8))
+    return double_to_bfloat(np.where(negative, -value, value))
 
 
 def bfloat_to_float(bits: Value) -> Value:

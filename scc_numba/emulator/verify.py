@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from .errors import PtxError, UnsupportedInstruction
-from .operands import operand_counts, predicate_places, result_places, vector_width
+from .operands import operand_counts, predicate_places, result_places, vector_width, wrong_modifier
 from .ptx import SIZES, Function, Instruction, Label, Module, split_operands
 
 # Special registers that the emulator has; of the others PTX has, it says that it has not.
@@ -25,6 +25,7 @@ _NOT_MODELLED = re.compile(
 
 _NAME = r"[%$]?[A-Za-z_$][\w$]*(?:@\d+)?(?:\.[a-z]\w*)?"
 _NUMBER = r"-?(?:0[fF][0-9A-Fa-f]{8}|0[dD][0-9A-Fa-f]{16}|0[xX][0-9A-Fa-f]+U?|0[bB][01]+U?|\d+U?)"
+_WHOLE = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|\d+)U?")
 _WORD = re.compile(rf"!?({_NAME})(?:\|({_NAME}))?(?:\s*\+\s*-?\d+)?|{_NUMBER}")
 _PLACE = re.compile(
     rf"\[\s*({_NAME})\s*(?:\+\s*(-?(?:0[xX][0-9A-Fa-f]+|\d+)))?\s*\]|\[\s*{_NUMBER}\s*(?:\+\s*-?\d+)?\s*\]"
@@ -65,6 +66,9 @@ class _Verifier:
                 continue
             self.i, self.place = i, 0
             self._count()
+            modifier = wrong_modifier(i.parts)
+            if modifier:
+                raise self._wrong(f".{modifier} does not go with {i.parts[0]} of .{i.parts[-1]}")
             if i.guard:
                 self._register(i.guard.lstrip("!"), True)
             if i.parts[0] == "call":
@@ -110,6 +114,12 @@ class _Verifier:
         if m is None or (result and m[1] is None):
             what = "result" if result else "operand"
             raise self._wrong(f"cannot read the {what} {word!r}", word.split()[0] if word else "")
+        bits = 8 * SIZES.get(self.i.parts[-1], 0)
+        if bits >= 32 and _WHOLE.fullmatch(word) and self.i.parts[-1][0] in "bsu":
+            digits = word.removesuffix("U")
+            value = int(digits, 8 if re.fullmatch(r"-?0[0-7]+", digits) else 0)
+            if not -(1 << bits - 1) <= value < 1 << bits:
+                raise self._wrong(f"{word} does not fit {self.i.opcode}, whose operands have {bits} bits,", word)
         if m[1] is not None and m[1] != "_":
             self._register(m[1], predicate, others=not result)
         if m[2] and m[2] != "_":  # `d|p`: shuffles and matches give a predicate too, setp its complement

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import float32
+from numba.cuda.bf16 import bfloat16
 
 from scc_numba.emulator import PtxKernel, UnsupportedInstruction, launch
 
@@ -438,6 +440,56 @@ def test_approximations_stay_within_what_ptx_states(op, f, bound):
     a = np.linspace(0.25, 20, 500, dtype=np.float32)
     got, want = run(op, "f32", ("f32",), a).astype(np.float64), f(a.astype(np.float64))
     assert (np.abs(got - want) <= bound * np.abs(want)).all()
+
+
+@pytest.mark.parametrize("kind", ["s32", "u32"])
+def test_mul24(kind):
+    x, y = cross(edges(kind), edges(kind))
+
+    def low24(v):
+        v &= 2**24 - 1
+        return v - 2**24 if kind == "s32" and v >> 23 else v
+
+    products = [low24(int(a)) * low24(int(b)) for a, b in zip(x, y, strict=True)]
+    assert run(f"mul24.lo.{kind}", kind, (kind, kind), x, y).tolist() == [wrap(p, kind) for p in products]
+    assert run(f"mul24.hi.{kind}", kind, (kind, kind), x, y).tolist() == [wrap(p >> 16, kind) for p in products]
+
+
+def test_min_and_max_that_hand_on_nan():
+    x, y = cross(F32, F32)
+    for op, plain in (("min", np.minimum), ("max", np.maximum)):  # NumPy's hand NaN on
+        got = run(f"{op}.NaN.f32", "f32", ("f32", "f32"), x, y)
+        with np.errstate(invalid="ignore"):
+            want = plain(x, y)
+        assert (np.isnan(got) == np.isnan(want)).all()
+        assert (got[~np.isnan(want)] == want[~np.isnan(want)]).all()
+
+
+@given(st.lists(st.integers(-(2**63), 2**64 - 1), min_size=1, max_size=40))
+@settings(deadline=None)
+def test_bfloat_of_doubles_and_integers_rounds_once(numbers):
+    from scc_numba.emulator.values import bfloat_to_float, double_to_bfloat, integer_to_bfloat
+
+    for dtype in (np.int64, np.uint64, np.int32, np.uint32):
+        info = np.iinfo(dtype)
+        x = np.array([n for n in numbers if info.min <= n <= info.max], dtype)
+        for n, got in zip(x.tolist(), bfloat_to_float(integer_to_bfloat(x)).tolist(), strict=True):
+            assert Fraction(got) == round_to(Fraction(n), 8, -133), n
+    x = np.array([float(n) * 2.0**-40 for n in numbers])
+    for v, got in zip(x.tolist(), bfloat_to_float(double_to_bfloat(x)).tolist(), strict=True):
+        assert Fraction(got) == round_to(Fraction(v), 8, -133), v
+
+
+def bfloat_constants(out):
+    out[0] = float32(bfloat16(1.5))
+    out[1] = float32(bfloat16(3))
+    out[2] = float32(bfloat16(-257))
+
+
+def test_bfloat_constants_in_a_kernel():
+    out = np.zeros(3, np.float32)
+    launch(bfloat_constants, 1, 1, (out,))
+    assert out.tolist() == [1.5, 3.0, -256.0]
 
 
 def test_unknown_instruction_names_itself_and_its_line():

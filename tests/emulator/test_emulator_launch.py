@@ -1,6 +1,7 @@
 """What launch takes and refuses, the frontends, and the cache."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from numba import cuda, float32, types
 
 from scc_numba.emulator import (
     ArgumentError,
+    CompileError,
     LaunchError,
     PtxError,
     PtxKernel,
@@ -599,3 +601,60 @@ def test_complex_numbers_live_in_arrays():
     assert report.global_load.bytes == 16
     with pytest.raises(ArgumentError, match=r"argument factor is a complex.*array"):
         launch(scale, 1, 32, (np.ones(4), 2j))
+
+
+@pytest.mark.parametrize(
+    ("signature", "message"),
+    [
+        ("void(__import__('os').system('true'))", "no type of Numba's"),
+        ("void((lambda: int32)())", "has no place in a signature"),
+        ("void(float32.__class__)", "no type of Numba's"),
+        ("int32(float32[::1])", "returns int32; a kernel returns nothing: begin with void"),
+        ("float32", "it is one type"),
+        ("void(float32[::1]", "is not one like"),
+    ],
+)
+def test_a_signature_is_read_and_never_run(signature, message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        launch(raises_nothing, 1, 1, (np.zeros(1, np.float32),), signature=signature)
+
+
+@pytest.mark.parametrize("signature", ["void(float32[::1])", "(float32[::1],)", "void(Array(float32, 1, 'C'))",
+                                       "void(types.float32[:])", "none(CPointer(float32))"])  # fmt: skip
+def test_signatures_of_all_forms(signature):
+    x = np.zeros(1, np.float32)
+    launch(raises_nothing, 1, 1, (x,), signature=signature)
+    assert x[0] == 1
+
+
+def raises_nothing(x):
+    x[0] = 1
+
+
+def calls_what_is_not_there(x):
+    x.fill_with_noise()
+
+
+def gives_back(x):
+    return x[0]
+
+
+@pytest.mark.parametrize("kernel", [calls_what_is_not_there, gives_back])
+def test_a_kernel_that_does_not_compile(kernel):
+    with pytest.raises(
+        CompileError, match=rf"{kernel.__name__}\(x: array\(float32, 1d, C\)\) does not compile:\n."
+    ):
+        launch(kernel, 1, 1, (np.zeros(1, np.float32),))
+
+
+@pytest.mark.parametrize("registers", [-1, 0, 2.5, True])
+def test_registers_are_a_number_of_registers(registers):
+    with pytest.raises(LaunchError, match="registers=.* must be a whole number"):
+        launch(raises_nothing, 1, 1, (np.zeros(1, np.float32),), registers=registers)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_in_the_cache_is_not_waited_for(folder):
+    folder.mkdir(mode=0o700)
+    os.mkfifo(folder / f"{'1' * 64}.ptx", 0o600)
+    assert cache.disk_get("1" * 64) is None

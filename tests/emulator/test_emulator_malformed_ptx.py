@@ -71,6 +71,13 @@ def test_the_text_itself_is_right():
         ("%r2, %r1;", "%r2, %p1;", r"line 13, column 23: %p1 is a \.pred"),
         ("%r2, %tid.x;", "%r3, %r2;\nmov.u32 %r2, %tid.x;", "line 12, column 14: register %r2 is read"),
         ("ret;", "call.uni somewhere, (n);", "line 21, column 10: .*somewhere"),
+        ("ret;\n}", "ret;\n}\n}", "line 23, column 1: a brace closes that has not opened"),
+        (".visible", "} .visible", "line 4, column 1: a brace closes that has not opened"),
+        ("mul.wide.u32", "mul.wide.rn.u32", r"line 15, column 1: \.rn does not go with mul of \.u32"),
+        ("add.rn.f32", "add.wide.f32", r"line 18, column 1: \.wide does not go with add of \.f32"),
+        ("add.s64 %rd3", "add.fast.s64 %rd3", r"line 16, column 1: \.fast does not go with add of \.s64"),
+        ("%rd2, %r2, 4", "%rd2, %r2, 4294967296", "line 15, column 25: 4294967296 does not fit mul.wide.u32"),
+        ("%rd2, %r2, 4", "%rd2, %r2, -2147483649", "line 15, column 2[56]: -2147483649 does not fit"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_line_and_column(old, new, message):
