@@ -155,8 +155,8 @@ def activate(
 
     Call it before the program makes device arrays, and before kernels with signatures are decorated.
 
-    Whoever calls it again (a program under `scc-numba run`) changes what it names and no more: a target and a limit of
-    steps stay as they are where it gives none, and strict stays strict.
+    Whoever calls it again (a program under `scc-numba run`) changes what it names and no more: a target and a limit
+    of steps stay as they are where it gives none, and strict stays strict.
 
     A kernel compiled with debug=True that raises an exception raises it at the launch, as on a GPU.
 

@@ -140,8 +140,8 @@ OTHER_OPTIONS = (
     "shared_memory_carveout", "nopython", "abi", "abi_info", "output",
 )  # fmt: skip
 
-# Comments after the PTX: the exceptions that its numbers stand for, and the Python names of its shared arrays, so that
-# they are cached with it.
+# Comments after the PTX: the exceptions that its numbers stand for, and the Python names of its shared arrays, so
+# that they are cached with it.
 RAISES = "// numba raises"
 SHARED = "// numba shared"
 

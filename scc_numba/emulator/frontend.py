@@ -168,7 +168,8 @@ def load(
     if signature is not None and not isinstance(signature, str):
         signature = parse_signature(signature)
     chosen = tuple(str(options.get(o)) for o in COMPILER_OPTIONS)
-    # A plain function means what its globals say now. A dispatcher keeps what it was first compiled from, as on a GPU.
+    # A plain function means what its globals say now. A dispatcher keeps what it was first compiled from, as on a
+    # GPU.
     now = state(function) if function is kernel else None
     key = (shape, signature, target.name, chosen, hash(now))
     known = _programs.setdefault(function, {})

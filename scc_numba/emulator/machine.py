@@ -538,9 +538,9 @@ class Machine(GlobalMemory, SharedMemory, LocalMemory, Atomics, WarpOperations, 
         lines = sorted({i.line for i in running if i.line})
         where = f"line(s) {lines}" if lines else f"PTX line(s) {sorted({i.ptx_line for i in running})}"
         raise StepLimitExceeded(
-            f"no end after {self.max_steps:,} steps; threads run around {where}: a livelock (a spin lock, or a wait for "
-            "blocks that run later)? If the kernel is only long raise max_steps: of launch or activate, by "
-            f"`scc-numba run --max-steps`, or in the environment as {STEPS_VARIABLE}."
+            f"no end after {self.max_steps:,} steps; threads run around {where}: a livelock (a spin lock, or a "
+            "wait for blocks that run later)? If the kernel is only long raise max_steps: of launch or activate, "
+            f"by `scc-numba run --max-steps`, or in the environment as {STEPS_VARIABLE}."
         )
 
     # ------------------------------------------------------------------------------------ calls out of the

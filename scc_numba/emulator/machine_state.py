@@ -305,7 +305,8 @@ class State:
             name, base = self._shared_name(address)
             self.add_finding(
                 "misaligned", a.instruction,
-                f"uses {a.size} bytes at byte {address - base} of shared {name}: the address is no multiple of {a.size}",
+                f"uses {a.size} bytes at byte {address - base} of shared {name}: the address is no multiple of "
+                f"{a.size}",
                 position=position, address=address - base, array=name, count=count,
             )  # fmt: skip
 

@@ -45,7 +45,8 @@ _MODIFIERS = {
         ("add sub", _DIRECTED, "sat cc"), ("mul", _DIRECTED, "lo hi wide"), ("mul24", "", "lo hi"),
         ("mad", _DIRECTED, "lo hi wide sat cc"), ("fma", f"{_DIRECTED} relu oob", ""), ("addc subc", "", "cc"),
         ("madc", "", "lo hi cc"), ("div", "approx full rn rz rm rp ftz", ""), ("neg abs", "ftz", ""),
-        ("min max", "ftz NaN xorsign abs", "relu"), ("rem sad and or xor not cnot shl shr popc clz brev selp", "", ""),
+        ("min max", "ftz NaN xorsign abs", "relu"),
+        ("rem sad and or xor not cnot shl shr popc clz brev selp", "", ""),
     )
     for opcode in opcodes.split()
 }  # fmt: skip

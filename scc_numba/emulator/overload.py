@@ -46,8 +46,8 @@ class Overload:
     def max_cooperative_grid_blocks(self, blockdim: Any, dynsmemsize: int = 0) -> int:
         """A bound on the blocks of a cooperative launch, for the one multiprocessor that the emulated device has.
 
-        It follows from the target's threads, blocks and shared memory of a multiprocessor. Registers, which only the
-        assembler knows, may make it fewer on a GPU; more multiprocessors make it more.
+        It follows from the target's threads, blocks and shared memory of a multiprocessor. Registers, which only
+        the assembler knows, may make it fewer on a GPU; more multiprocessors make it more.
         """
         threads = math.prod(blockdim) if isinstance(blockdim, tuple) else int(blockdim)
         threads = -(-threads // 32) * 32  # whole warps

@@ -73,7 +73,8 @@ def plot_access(report: Report, line: int, warp: int = 0, access: int = 0, ax: A
     ax.set_ylim(_LANES - 0.5, -0.5)
     ax.set_ylabel("lane")
     what = "loads" if trace.mode == 0 else "stores" if trace.mode == 1 else "atomics"
-    ax.set_title(f"{report.kernel}, line {line}: {trace.space} {what}, {len(lanes)} lanes, {note}", fontsize=10)
+    title = f"{report.kernel}, line {line}, warp {warp}: {trace.space} {what}, {len(lanes)} lanes, {note}"
+    ax.set_title(title, fontsize=10)
     return ax
 
 

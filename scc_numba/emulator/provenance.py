@@ -1,8 +1,9 @@
-"""Finds, before anything runs, which arrays each memory access can go to: by which pointer parameter or shared symbol.
+"""Finds, before anything runs, which arrays each memory access can go to: pointer parameters and shared arrays.
 
-A pointer enters by a kernel parameter, or as the name of a shared array, and only passes through address arithmetic, so following the
-registers is enough. With it an access past the end of `x` is a fault of `x` even where it lands inside
-another array, counts go to the right array, and arrays that the kernel can write are known before it runs.
+A pointer enters by a kernel parameter, or as the name of a shared array, and only passes through address
+arithmetic, so following the registers is enough. With it an access past the end of `x` is a fault of `x` even where
+it lands inside another array, counts go to the right array, and arrays that the kernel can write are known before
+it runs.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def _hazard(entry, epoch, warp_epoch, thread):
 def _who(entry):
     """The thread of an entry, where it is known."""
     who = entry & 0xFFFF
-    return (entry >> 16) & 0xFFFF if who == SEVERAL or who == BY_ATOMIC else who
+    return (entry >> 16) & 0xFFFF if who >= BY_ATOMIC and who != NOBODY else who
 
 
 @compiled("aiii imiii iiiiiiicatt")
@@ -387,7 +387,8 @@ def global_update(  # noqa: D417
 
     Args:
         index, first_thread, epochs, warp_epochs, writers: as for `global_race`.
-        mode: STORE, which is held against the atomics so far, or ATOMIC, which is held against the writes and noted.
+        mode: STORE, which is held against the atomics so far, or ATOMIC, which is held against the writes and
+            noted.
         between, within: as for `global_order`.
         updaters: per grain, the entry of the thread whose atomic came last.
     """

@@ -55,9 +55,10 @@ class AtomicTraffic(Traffic):
 
     Attributes:
         operations: atomic updates, one a thread.
-        queue: updates that had to run one after the other within a warp, summed (equals requests without
-            contention).
-        worst_contention: updates of the address that most threads updated, over the whole launch.
+        queue: per request the most lanes of the warp on one address, summed over requests: they run one after the
+            other. Equals requests without contention; says nothing of other warps.
+        worst_contention: how often the most updated address was updated, by any thread of the launch (for shared
+            memory, of a batch of blocks).
     """
 
     operations: int = 0
@@ -178,8 +179,8 @@ class Report:
         """
         if not self.counted:
             raise NotCounted(
-                f"nothing was counted of {self.kernel}: the launch had counters=False; launch it with counters=True "
-                "for counts (its findings are there)"
+                f"nothing was counted of {self.kernel}: the launch had counters=False; launch it with counters=True"
+                " for counts (its findings are there)"
             )
         return self._machine
 

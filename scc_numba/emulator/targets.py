@@ -22,7 +22,7 @@ class Target:
         registers: 32-bit registers a block can have; per_thread: a thread.
         l2: bytes of the second-level cache.
         resident_threads, resident_blocks, resident_shared: threads, blocks and bytes of shared memory that one
-            multiprocessor holds at once; reserved_shared: bytes of the latter that every block gives up to the system.
+            multiprocessor holds at once; reserved_shared: bytes that every block gives up to the system.
     """
 
     name: str

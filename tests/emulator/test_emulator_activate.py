@@ -229,7 +229,7 @@ def test_a_long_kernel_may_have_more_steps(monkeypatch):
 
     x = np.zeros(1)
     activate(max_steps=50)
-    with pytest.raises(StepLimitExceeded, match="no end after 50 steps.*--max-steps.*SCC_NUMBA_MAX_STEPS"):
+    with pytest.raises(StepLimitExceeded, match=r"no end after 50 steps.*--max-steps.*SCC_NUMBA_MAX_STEPS"):
         counts[1, 1](x, 1000)
     activate(max_steps=50_000)
     counts[1, 1](x, 1000)

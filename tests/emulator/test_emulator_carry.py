@@ -62,7 +62,7 @@ def test_each_lane_has_its_own_carry():
 
 
 def test_a_carry_from_nowhere_is_refused():
-    with pytest.raises(PtxError, match="PTX line 10, column 1: the carry is read, but no instruction with .cc"):
+    with pytest.raises(PtxError, match=r"PTX line 10, column 1: the carry is read, but no instruction with \.cc"):
         run("addc.u32 %r9, 0, 0;")
 
 

@@ -337,9 +337,9 @@ def test_without_counters_nothing_is_counted_and_the_report_says_so():
     assert not any(machine.block_warps + machine.block_threads + machine.diverged)
     assert machine.samples == [None] * len(machine.samples)
     asked = (
-        "instructions", "thread_instructions", "active_lanes", "instruction_classes", "opcodes", "flops", "barriers",
-        "divergent_branches", "global_load", "shared_store", "local_load", "atomics", "unique_sectors", "l2",
-        "arrays", "lines",
+        "instructions", "thread_instructions", "active_lanes", "instruction_classes", "opcodes", "flops",
+        "barriers", "divergent_branches", "global_load", "shared_store", "local_load", "atomics", "unique_sectors",
+        "l2", "arrays", "lines",
     )  # fmt: skip
     for name in asked:
         with pytest.raises(NotCounted, match="counters=False"):

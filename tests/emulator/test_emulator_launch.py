@@ -649,7 +649,7 @@ def test_a_kernel_that_does_not_compile(kernel):
 
 @pytest.mark.parametrize("registers", [-1, 0, 2.5, True])
 def test_registers_are_a_number_of_registers(registers):
-    with pytest.raises(LaunchError, match="registers=.* must be a whole number"):
+    with pytest.raises(LaunchError, match=r"registers=.* must be a whole number"):
         launch(raises_nothing, 1, 1, (np.zeros(1, np.float32),), registers=registers)
 
 
