@@ -28,7 +28,7 @@ test-deep: $(VENV)/test ## hold every rung to LAYERS=5000 drawn layers
 
 mutants: $(VENV)/test ## break every rung's kernels, one small change at a time, and see the checker notice (a night's work)
 	@mkdir -p build
-	@$(BIN)/scc-numba mutants --csv build/mutants.csv $(ARGS) | tee build/mutants.txt
+	@$(BIN)/scc-numba mutants --report build/mutants.txt --csv build/mutants.csv $(ARGS)
 
 lint: $(VENV)/test ## ruff and mypy
 	@$(BIN)/ruff check .

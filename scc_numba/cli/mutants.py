@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from scc_numba.check.mutation import Mutant, Verdict, declared, mutants_of, run_mutants, sample, stale
@@ -39,12 +41,14 @@ def mutants_command(
     ] = 20,
     seconds: Annotated[float, typer.Option(help="Time for one mutant.", min=1)] = 300,
     processes: Annotated[int, typer.Option(help="How many mutants to run at once.", min=1)] = 1,
+    report: Annotated[Path | None, typer.Option(help="Write what is printed to a file.")] = None,
     to_file: Annotated[Path | None, typer.Option("--csv", help="Write every verdict to a table.")] = None,
 ) -> None:
     """Break the rungs' kernels on purpose, and see whether the checker notices; exit with 1 if too many survive."""
     names = [find_rung(name).name for name in rung or [r.name for op in OPS for r in ladder(op)]]
-    if to_file is not None:
-        writable_folder(to_file.parent)
+    for file in (report, to_file):
+        if file is not None:
+            writable_folder(file.parent)
     drawn = [mutant for name in dict.fromkeys(names) for mutant in sample(mutants_of(name), some, seed)]
     verdicts: list[Verdict] = []
     interrupted = False
@@ -53,7 +57,7 @@ def mutants_command(
     except KeyboardInterrupt:
         interrupted = True
     verdicts.sort(key=lambda verdict: drawn.index(verdict.mutant))
-    fine = _tell(verdicts, names, to_file)
+    fine = _tell(verdicts, names, report, to_file)
     if interrupted:
         err.print(f"\nscc-numba: interrupted after {len(verdicts)} of {len(drawn)} mutants; this is what they say")
         raise typer.Exit(INTERRUPTED)
@@ -77,10 +81,33 @@ def _run(
                 write_whole(to_file, to_csv(verdicts, declared()))
 
 
-def _tell(verdicts: list[Verdict], names: list[str], to_file: Path | None) -> bool:
+def _tell(verdicts: list[Verdict], names: list[str], report: Path | None, to_file: Path | None) -> bool:
+    """Print the report, write the files, and say whether enough mutants died and no declaration is wrong."""
     equivalents = declared()
+    table = _table(verdicts)
+    lists = {
+        "survivors": survivors(verdicts, equivalents),
+        "declared equivalent, but not": contradictions(verdicts, equivalents),
+        "declared equivalent, but no such line any more": [str(e) for e in stale(equivalents) if e.rung in names],
+    }
+    text = io.StringIO()
+    for console in (out, Console(file=text, width=100)):
+        console.print(table, highlight=False)
+        for title, entries in lists.items():
+            if entries:
+                console.print(f"\n[bold]{title}[/]")
+                console.print("\n".join(entries), highlight=False, markup=False, soft_wrap=True)
+    if report is not None:
+        write_whole(report, text.getvalue())
+    if to_file is not None:
+        write_whole(to_file, to_csv(verdicts, equivalents))
+    _, wrong, gone = lists.values()
+    return not wrong and not gone and shares(verdicts, equivalents)[-1].of_those_that_differ >= TO_DIE
+
+
+def _table(verdicts: list[Verdict]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in (
+    headings = (
         "rung",
         "mutants",
         "killed",
@@ -88,30 +115,11 @@ def _tell(verdicts: list[Verdict], names: list[str], to_file: Path | None) -> bo
         "survived",
         "no kernel",
         "killed, %",
-        "of those that differ",
-    ):
+        "but for equivalents",
+    )
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "rung" else "right")
-    for s in shares(verdicts, equivalents):
-        total = s.killed + s.equivalent + s.survived
-        percent = (f"{100 * s.killed_share:.1f}", f"{100 * s.killed_of_those_that_differ:.1f}")
-        counts = (total, s.killed, s.equivalent, s.survived, s.stillborn)
-        table.add_row(s.name, *map(str, counts), *percent)
-    out.print(table, highlight=False)
-    listed = survivors(verdicts, equivalents)
-    wrong = contradictions(verdicts, equivalents)
-    gone = [e for e in stale(equivalents) if e.rung in names]
-    for title, texts in (
-        ("survivors", listed),
-        ("declared equivalent, but not", wrong),
-        (
-            "declared equivalent, but no such line any more",
-            [f"{e.rung}, {e.function}: {e.line}\n    {e.was} → {e.becomes}" for e in gone],
-        ),
-    ):
-        if texts:
-            out.print(f"\n[bold]{title}[/]")
-            out.print("\n".join(texts), highlight=False, markup=False, soft_wrap=True)
-    if to_file is not None:
-        write_whole(to_file, to_csv(verdicts, equivalents))
-        out.print(f"\nall verdicts: {to_file}", highlight=False, markup=False)
-    return not wrong and not gone and shares(verdicts, equivalents)[-1].killed_of_those_that_differ >= TO_DIE
+    for s in shares(verdicts, declared()):
+        counts = (s.kernels, s.killed, s.equivalent, s.survived, s.stillborn)
+        table.add_row(s.name, *map(str, counts), f"{100 * s.of_all:.1f}", f"{100 * s.of_those_that_differ:.1f}")
+    return table

@@ -3,7 +3,7 @@
     operators      what is changed: constants, comparisons, terms, arguments, statements, barriers
     mutants        every such change of a rung's kernel, and the rung with it made
     layers         the layers that kill most mutants, tried before any are drawn
-    judge          one mutant: killed, survived, or no kernel at all
+    verdict        one mutant: killed, survived, or no kernel at all
     equivalents    changes that cannot be seen in the result, each with the reason
     campaign       many mutants, in processes of their own
     report         shares, survivors, and the table of all results
@@ -13,8 +13,8 @@
 
 from scc_numba.check.mutation.campaign import BrokenRung, run_mutants
 from scc_numba.check.mutation.equivalents import Equivalent, declared, stale
-from scc_numba.check.mutation.judge import Verdict, judge
 from scc_numba.check.mutation.mutants import Mutant, mutants_of, sample
+from scc_numba.check.mutation.verdict import Verdict, judge
 
 __all__ = [
     "BrokenRung",

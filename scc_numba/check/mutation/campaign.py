@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from scc_numba.check.mutation.judge import Verdict, judge, kernel_holds
 from scc_numba.check.mutation.mutants import Mutant
+from scc_numba.check.mutation.verdict import Verdict, judge, kernel_holds
 
 MUTANTS_OF_A_PROCESS = 30
 PATIENCE = 5  # times the time of a mutant, after which a process that says nothing has died

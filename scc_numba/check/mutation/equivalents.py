@@ -31,6 +31,9 @@ class Equivalent:
     reason: str
     nth: int = 1
 
+    def __str__(self) -> str:
+        return f"{self.rung}, {self.function}: {self.line}\n    {self.was} → {self.becomes}, number {self.nth}"
+
     @property
     def key(self) -> Key:
         """What it is found by."""

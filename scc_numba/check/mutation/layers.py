@@ -21,22 +21,17 @@ KINDS: tuple[tuple[tuple[int, int, int, int], int, tuple[int, ...]], ...] = (
     ((40, 100, 2, 5), 3, (6, 6)),  # several classes in a tile, P a multiple of 4 and not of 32
     ((20, 7, 2, 3), 1, (33,)),  # K < D: windows without a filter, channels without a window
     ((32, 32, 1, 16), 1, (16, 16)),  # groups = 1: a window of all channels
-    ((64, 256, 2, 32), 1, (16, 16)),  # on the largest tile: a class of 128, P = 256
+    ((32, 128, 1, 32), 1, (16, 16)),  # on the largest tile: a class of 128, P = 256
     ((36, 37, 3, 4), 2, (65, 2)),  # a tail of columns and of filters, P even
     ((8, 5, 8, 1), 5, (1,)),  # G = 1, P = 1
 )
 
 
 def chosen(rung: Rung) -> list[Case]:
-    """Cases for a rung: every kind of layer with two of the tiles that are offered, every tile among them.
-
-    Where no layer needs a kernel of its own: with all tiles, and in the wider types too.
-    """
+    """Cases for a rung: every kind of layer with two of the tiles that are offered; a few in its wider types."""
     narrow, *wide = rung.dtypes
-    kinds = range(len(KINDS))
-    turns = [(number, turn) for turn in range(2 if rung.compiled_per_layer else 4) for number in kinds]
-    cases = [_case(number, number + (2 if rung.compiled_per_layer else 1) * turn, narrow) for number, turn in turns]
-    return cases + [_case(number, number, dtype) for dtype in wide for number in kinds]
+    cases = [_case(number, number + 2 * turn, narrow) for turn in range(2) for number in range(len(KINDS))]
+    return cases + [_case(number, number, dtype) for dtype in wide for number in range(4)]
 
 
 def _case(number: int, tile: int, dtype: str) -> Case:

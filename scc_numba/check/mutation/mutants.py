@@ -102,6 +102,11 @@ def changed_rung(rung: Rung, number: int | None) -> Rung:
     if number is not None:
         _, edit = all_edits(tree)[number]
         tree = apply(edit, tree)
+    return rung_from(rung, tree)
+
+
+def rung_from(rung: Rung, tree: ast.Module) -> Rung:
+    """The rung that another text of a rung's file makes; the file's name and lines are those of the tree."""
     module = types.ModuleType(rung.build.__module__)
     module.__file__ = rung.kernel_file
     exec(compile(tree, rung.kernel_file, "exec"), module.__dict__)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scc_numba.check.mutation.equivalents import Equivalent, Key, key_of
-from scc_numba.check.mutation.judge import Verdict
+from scc_numba.check.mutation.verdict import Verdict
 
 TO_DIE = 0.95  # of all mutants that are kernels
 COLUMNS = (
@@ -36,18 +36,19 @@ class Share:
     stillborn: int
 
     @property
-    def killed_share(self) -> float:
-        """Of all mutants that are kernels, equivalent ones among them; 1 where there are none."""
-        return self.killed / max(1, self.killed + self.equivalent + self.survived) if self._any else 1.0
-
-    @property
-    def killed_of_those_that_differ(self) -> float:
-        """Of those not declared equivalent."""
-        return self.killed / max(1, self.killed + self.survived) if self.killed + self.survived else 1.0
-
-    @property
-    def _any(self) -> int:
+    def kernels(self) -> int:
+        """All that were compiled."""
         return self.killed + self.equivalent + self.survived
+
+    @property
+    def of_all(self) -> float:
+        """The killed as a share of all that are kernels, the equivalent ones among them; 1 where there are none."""
+        return self.killed / self.kernels if self.kernels else 1.0
+
+    @property
+    def of_those_that_differ(self) -> float:
+        """The killed as a share of those that are not declared equivalent."""
+        return self.killed / (self.killed + self.survived) if self.killed + self.survived else 1.0
 
 
 def shares(verdicts: Sequence[Verdict], equivalents: dict[Key, Equivalent]) -> list[Share]:
