@@ -182,9 +182,9 @@ def test_time_is_up():
 
 @on_the_emulator
 def test_a_rung_that_is_wrong_itself_is_refused(monkeypatch):
-    assert kernel_holds("f0", layers=2) is None
+    assert kernel_holds("f0") is None
     monkeypatch.setattr(verdict_room, "changed_rung", lambda rung, number: with_text("f0", "% C", "% K"))
-    assert "f0" not in (said := kernel_holds("f0", layers=2))
+    assert "f0" not in (said := kernel_holds("f0"))
     assert "on N=2 C=12" in said
 
 

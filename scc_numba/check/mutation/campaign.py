@@ -54,7 +54,7 @@ def run_mutants(
         context.Pool(processes, _begin, (cache,), maxtasksperchild=MUTANTS_OF_A_PROCESS) as pool,
     ):
         for rung in dict.fromkeys(mutant.rung for mutant in mutants):
-            ((_, problem),) = _patiently(pool.imap(partial(_holds, layers=layers), [rung]), HOLDS * seconds)
+            ((_, problem),) = _patiently(pool.imap(_holds, [rung]), HOLDS * seconds)
             if problem is not None:
                 raise BrokenRung(f"rung {rung} is wrong as it is, so no mutant of it can be judged: {problem}")
             yield rung
@@ -63,8 +63,8 @@ def run_mutants(
             yield from _patiently(verdicts, PATIENCE * seconds + 60)
 
 
-def _holds(rung: str, layers: int) -> tuple[str, str | None]:
-    return rung, kernel_holds(rung, layers=layers)
+def _holds(rung: str) -> tuple[str, str | None]:
+    return rung, kernel_holds(rung)
 
 
 def _begin(cache: str) -> None:

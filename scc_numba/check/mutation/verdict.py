@@ -16,10 +16,10 @@ from scc_numba.check.mutation.layers import chosen
 from scc_numba.check.mutation.mutants import Mutant, changed_rung, mutated
 from scc_numba.check.properties import PROPERTIES
 from scc_numba.check.strategies import Case
-from scc_numba.check.trial import Broken, Trial
-from scc_numba.device import backend
+from scc_numba.check.trial import Trial
+from scc_numba.device import NoBackend, backend
 from scc_numba.device.emulator import Emulator
-from scc_numba.emulator import CompilerMissing, PtxError, UnsupportedInstruction
+from scc_numba.emulator import CompilerMissing
 from scc_numba.emulator.frontend import load
 from scc_numba.emulator.targets import find_target
 from scc_numba.kernels import Launch, Rung, find_rung
@@ -88,10 +88,10 @@ def judge_rung(rung: Rung, mutant: Mutant, *, layers: int, seconds: float) -> Ve
                 tick(tried)
                 try:
                     unchanged = _code(rung, case) == _code(original, case)
-                except Exception as error:
-                    if _is_the_compiler(error):
-                        return verdict("stillborn", "", "", str(error))
+                except (NoBackend, CompilerMissing):
                     raise
+                except Exception as error:  # of the compiler, or of the emulator's reader of PTX
+                    return verdict("stillborn", "", "", str(error))
                 same = same and unchanged
                 tried += 1
                 if unchanged:
@@ -113,8 +113,8 @@ def judge_rung(rung: Rung, mutant: Mutant, *, layers: int, seconds: float) -> Ve
     return verdict("survived", "", f"{tried} chosen and {result.examples} drawn layers", "")
 
 
-def kernel_holds(name: str, *, layers: int) -> str | None:
-    """None if a rung as it is holds what its mutants are held to; else what it breaks."""
+def kernel_holds(name: str) -> str | None:
+    """None if a rung as it is holds every property on the chosen layers, else what it breaks."""
     rung = changed_rung(find_rung(name), None)
     with _few_steps():
         for case in chosen(rung):
@@ -123,8 +123,7 @@ def kernel_holds(name: str, *, layers: int) -> str | None:
                 broken = broken_by(holds, trial)
                 if broken is not None:
                     return f"{holds.__name__} on {case}, tile {trial.tile}: {broken}"
-        result = check(rung, rung.op, max_examples=layers, shrink=False)
-    return None if result.passed else str(result)
+    return None
 
 
 @contextmanager
@@ -194,21 +193,5 @@ def normal(text: str) -> list[str]:
     return [re.sub(r"_Z\w+|\$L__\w+|[\w$]*__nv\w+|cudapy\w+", number, line) for line in kept]
 
 
-def _is_the_compiler(error: BaseException | None) -> bool:
-    """Whether a kernel failed because the compiler, or the emulator's reader of PTX, did not take it."""
-    while error is not None:
-        if isinstance(error, PtxError | UnsupportedInstruction):
-            return True
-        if type(error).__module__.partition(".")[0] in ("numba", "llvmlite") and not isinstance(
-            error, CompilerMissing
-        ):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def _in_a_line(text: str) -> str:
     return " ".join(text.split())[:300]
-
-
-__all__ = ["Broken", "OutOfTime", "State", "Verdict", "judge", "judge_rung", "kernel_holds", "normal"]
