@@ -275,6 +275,31 @@ def _rung(name: str, build: Callable[..., Launch]) -> Rung:
     return replace(find_rung(name), build=build, tiles=lambda layer: ((THREADS,),))
 
 
+@jit
+def stride_past_a_filter(x, weight, bias, y, step):
+    N, C, P = x.shape
+    K, G = weight.shape
+    p = cuda.grid(1)
+    k = cuda.blockIdx.y
+    while k < K and p < P:
+        for n in range(N):
+            total = bias[k]
+            for j in range(G):
+                total += x[n, (k * step + j) % C, p] * weight[k, j]
+            y[n, k, p] = total
+        k += cuda.gridDim.y + 1  # mistake: one too many, which shows where a grid has fewer blocks than filters
+
+
+def _stride_build(layer: Layer, tile=None) -> Launch:
+    grid = (-(-layer.pixels // THREADS), layer.channels.out_channels, 1)
+    return Launch(stride_past_a_filter, grid, (THREADS, 1, 1), scalars=(layer.channels.step,))
+
+
+def _bias_of_the_first_image_build(layer: Layer, tile=None, bias: bool = False) -> Launch:
+    right = find_rung("w3").build(layer, None, bias=bias)
+    return replace(right, scalars=(1, *right.scalars[1:])) if bias else right  # mistake: N = 1
+
+
 # --- on the host side ------------------------------------------------------------------------------------
 
 
@@ -315,6 +340,7 @@ GALLERY = (
     Wrong(
         "weights of the first cycle", "forward", forward(weights_of_the_first_cycle, "cycle"), "exact_on_integers"
     ),
+    Wrong("stride past a filter", "forward", _rung("f1", _stride_build), "strides_over_few_blocks"),
     Wrong("float32 sum of float64", "forward", forward(float32_sum), "within_the_bound"),
     Wrong("changes its input", "forward", changes_its_input, "leaves_operands_alone"),
     Wrong("order of the day", "forward", order_of_the_day(), "repeats_to_the_bit"),
@@ -329,5 +355,11 @@ GALLERY = (
     Wrong("past the end", "grad_input", _rung("x1", _past_the_end_build), "returns_an_array", "out-of-bounds"),
     Wrong("always zero", "grad_weight", always_zero, "exact_on_integers"),
     Wrong("not atomic", "grad_weight", _rung("w0", _not_atomic_build), "returns_an_array", "lost-update"),
+    Wrong(
+        "grad_bias of the first image",
+        "grad_weight",
+        _rung("w3", _bias_of_the_first_image_build),
+        "sums_the_bias_too",
+    ),
     Wrong("missing barrier", "grad_weight", _rung("w1", _missing_barrier_build), "returns_an_array", "shared-race"),
 )

@@ -40,7 +40,7 @@ class Verdict:
         where: the layer and tile that showed it, or how many layers did not.
         said: the difference, or the compiler's words, in a line.
         same_code: whether the compiler made the same PTX of it as of the kernel, for every chosen layer.
-        seconds: it took.
+        seconds: of a processor that it took.
     """
 
     mutant: Mutant
@@ -70,13 +70,13 @@ def judge(mutant: Mutant, *, layers: int, seconds: float) -> Verdict:
 
 def judge_rung(rung: Rung, mutant: Mutant, *, layers: int, seconds: float) -> Verdict:
     """The same for a rung that is already made."""
-    begin = time.monotonic()
+    begin, used = time.monotonic(), time.process_time()
     original = find_rung(mutant.rung)
     same = True
     tried = 0
 
     def verdict(state: State, by: str, where: str, said: str) -> Verdict:
-        return Verdict(mutant, state, by, where, _in_a_line(said), same and tried > 0, time.monotonic() - begin)
+        return Verdict(mutant, state, by, where, _in_a_line(said), same and tried > 0, time.process_time() - used)
 
     def tick(count: int) -> None:
         if time.monotonic() - begin > seconds:
