@@ -60,12 +60,14 @@ def declared(file: Path = FILE) -> dict[Key, Equivalent]:
         missing = sorted(known - {"nth"} - set(entry))
         if missing or set(entry) - known:
             raise ValueError(f"{where}: lacks {missing}, has unknown {sorted(set(entry) - known)}")
-        equivalent = Equivalent(**entry)
-        if not equivalent.reason.strip():
+        if not entry["reason"].strip():
             raise ValueError(f"{where}: gives no reason")
-        if equivalent.key in found:
-            raise ValueError(f"{where}: {equivalent.line!r}, {equivalent.was!r} is declared twice")
-        found[equivalent.key] = equivalent
+        several = entry["becomes"] if isinstance(entry["becomes"], list) else [entry["becomes"]]
+        for becomes in several:
+            equivalent = Equivalent(**{**entry, "becomes": becomes})
+            if equivalent.key in found:
+                raise ValueError(f"{where}: {equivalent.line!r}, {equivalent.was!r} is declared twice")
+            found[equivalent.key] = equivalent
     return found
 
 
