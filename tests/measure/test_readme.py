@@ -9,7 +9,9 @@ import pytest
 
 import scc_numba
 from scc_numba.kernels import OPS, ladder
-from scc_numba.measure.readme import fill, ladder_table
+from scc_numba.measure.bench.record import recorded
+from scc_numba.measure.bench.summary import readme_table
+from scc_numba.measure.readme import fill, ladder_table, main
 
 README = (Path(scc_numba.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -31,6 +33,17 @@ def test_the_commands_show_output():
     assert re.search(r"^\d+ passed", between("make test"), re.MULTILINE)
     assert "failed" not in between("make test")
     assert "should read j" in between("scc-numba check tests/check/my_kernel.py:run --op forward")
+
+
+def test_the_times_are_those_of_the_recorded_runs():
+    assert between("times").strip() == readme_table(recorded())
+
+
+def test_a_folder_of_runs_fills_the_table_of_times(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- times -->\nold\n<!-- /times -->\n")
+    main(str(readme), f"times={tmp_path}")
+    assert readme.read_text() == f"<!-- times -->\n{readme_table([])}\n<!-- /times -->\n"
 
 
 def test_every_file_it_links_to_is_there():
