@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo
 import torch._functorch.config
 import torch.nn.functional as F
 from scc_reference import SlidingChannels
@@ -148,7 +149,10 @@ def compiled(peer: Peer) -> Peer:
     """The same through torch.compile, for the shapes of each call.
 
     Its backward may run more than once on one forward, as a benchmark's does; for that, buffers are not reused.
+    What was compiled before is forgotten: torch counts peers of one kind as one function, and compiles it a few
+    times only, then quietly no more.
     """
+    torch._dynamo.reset()
     torch._functorch.config.donated_buffer = False
     compiled_peer: Peer = torch.compile(peer, dynamic=False)
     return compiled_peer

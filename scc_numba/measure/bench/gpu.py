@@ -21,6 +21,7 @@ Call = Callable[[], object]
 SECONDS = 0.15  # of GPU time that a measurement may take
 FEWEST, MOST = 3, 50  # samples of a measurement
 QUICK = 5  # samples of a measurement that only chooses a tile
+LONG = 0.5  # seconds of a call after which it is not repeated just to see what the host takes
 CLOCKS_HOLD = 10.0  # seconds for which what nvidia-smi told is told again: it takes a while to answer
 FLUSH_FACTOR = 4  # bytes written between samples, in sizes of the L2 cache
 HOLD_CYCLES_PER_SECOND = 2.5e9  # above what GPUs clock at: the GPU is held back rather too long
@@ -99,10 +100,14 @@ class GpuDevice:
         for call in calls:  # compiles, chooses algorithms, warms up
             call()
         cuda.synchronize()
-        host = [self._seconds_of_host(call) for call in calls]
+        host: list[float] = []
+        begun = time.perf_counter()
+        for call in calls:
+            if not host or time.perf_counter() - begun < LONG:
+                host.append(self._seconds_of_host(call))
         hold = int(min(1.5 * max(host) + 50e-6, 20e-3) * HOLD_CYCLES_PER_SECOND)
         first = self._sample(calls[0], hold)
-        number = QUICK if quick else max(FEWEST, min(MOST, int(SECONDS / max(first, 1e-6))))
+        number = max(FEWEST, min(QUICK if quick else MOST, int(SECONDS / max(first, 1e-6))))
         samples = [self._sample(calls[i % len(calls)], hold) for i in range(number)]
         return Timing(tuple(samples), tuple(host))
 

@@ -56,7 +56,7 @@ def launch(rung: Rung, bench: BenchLayer) -> None:
 def command(ncu: str, rung: Rung, bench: BenchLayer, report: Path) -> list[str]:
     """The profiler's command line: all launches of the rung's kernel but those that warm up."""
     kernel = rung.build(bench.layer).kernel.name
-    profile = [ncu, "--set", "full", "--import-source", "yes", "--kernel-name", f"regex:{kernel}"]
+    profile = [ncu, "--set", "full", "--clock-control", "none", "--kernel-name", f"regex:{kernel}"]
     profile += ["--launch-skip", str(WARM_UP), "--launch-count", "1", "--force-overwrite", "--export", str(report)]
     return [*profile, sys.executable, "-m", "scc_numba.measure.bench.nsight", "--launch", rung.name, bench.name]
 
