@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scc_reference import SlidingChannels
 
-from scc_numba.kernels import OPS, Layer, Op, Rung, Tile, find_rung, tile_table
+from scc_numba.kernels import OPS, Layer, Op, Rung, Tile, best, find_rung, tile_table
 from scc_numba.kernels.tile_table import Tuned
 from scc_numba.measure.bench.gpu import Device, Timing
 from scc_numba.measure.bench.layers import BenchLayer
@@ -196,15 +196,17 @@ class Run:
         """The worst of all sets, as the last of the timed calls left them."""
         if work.results is None:
             return None
-        ours = provider.kind in ("rung", "best")
-        tf32 = provider.precision == "tf32"
+        ours, tf32 = provider.kind in ("rung", "best"), provider.precision == "tf32"
+        rung = find_rung(provider.name) if provider.kind == "rung" else None
+        if provider.kind == "best":  # where rounding is allowed, it may choose a rung that does not round
+            rung, _ = best(layer.layer, provider.op, target=self.device.target, allow_tf32=tf32)
         errors = [
             worst_error(
                 result,
                 provider.op,
                 {name: tensor for name, tensor in operands.flat(layer.layer, i).items() if name != "bias"},
                 layer.layer,
-                rounds_to="tf32" if tf32 and ours else None,
+                rounds_to=None if rung is None else rung.rounds_to,
                 tf32=tf32 and not ours,
                 seed=i,
             )

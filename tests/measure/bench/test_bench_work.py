@@ -80,6 +80,16 @@ def test_everybody_is_timed_and_checked(tmp_path, op, precision):
     assert {row["value_50"] for row in hosts} == {"3"}
 
 
+def test_best_may_choose_a_rung_that_does_not_round(tmp_path):
+    device = FakeDevice()
+    device.seconds = {"float32 f2": 1e-4}
+    run, results = new_run(tmp_path, device)
+    for precision in ("float32", "tf32"):
+        run.work(Unit(LAYER, "forward", precision, compiled=False))
+    assert best(LAYER.layer, "forward", target="sm_90", allow_tf32=True)[0] is find_rung("f2")
+    assert failures(results.rows) == []
+
+
 def test_what_is_done_is_not_done_again(tmp_path):
     run, _ = new_run(tmp_path, FakeDevice())
     run.work(UNIT)
