@@ -319,7 +319,7 @@ def order_of_the_day(seed=0):
 
     def run(x, weight, bias=None, *, channels):
         y = np.zeros((x.shape[0], channels.out_channels, math.prod(x.shape[2:])), x.dtype)
-        flat = x.reshape(*x.shape[:2], -1) if x.size else x.reshape(*x.shape[:2], 0)
+        flat = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
         for j in draw.permutation(channels.group_width):
             y += flat[:, channels.channel_index[:, j]] * weight[:, j][:, None]
         if bias is not None:
