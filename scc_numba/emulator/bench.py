@@ -153,17 +153,18 @@ def _best(run: Callable[[], Any], repeats: int, clock: Callable[[], float] = tim
 
 
 def _cost(shape: tuple[int, int, int], repeats: int) -> tuple[float, float]:
-    """Seconds of the tiled kernel that neither checks nor counts, and that does both: of this process, so that other
-    work of the machine does not come in.
+    """Seconds of the tiled kernel that neither checks nor counts, and that does both.
+
+    They are of this process, so that other work of the machine does not come in.
     """
     from .launch import launch
 
     grid, block, args, _ = case("tiled", shape)
     kernel = _KERNELS["tiled"]
     seconds = []
-    for switches in ({"checks": False, "counters": False}, {}):
-        launch(kernel, grid, block, args, **switches)  # compiles
-        run = lambda switches=switches: launch(kernel, grid, block, args, **switches)  # noqa: E731
+    for wanted in (False, True):
+        launch(kernel, grid, block, args, checks=wanted, counters=wanted)  # compiles
+        run = lambda wanted=wanted: launch(kernel, grid, block, args, checks=wanted, counters=wanted)  # noqa: E731
         seconds.append(_best(run, repeats, time.process_time))
     return seconds[0], seconds[1]
 
