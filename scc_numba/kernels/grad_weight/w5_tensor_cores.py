@@ -137,8 +137,7 @@ def kernel(tile: Tile, wide: bool, exact: bool, bias: bool) -> Kernel:
                 lines[i] = uint32((uint64(start) + first_channel + line + (i - G_COPIES) * LINES) % C * P)
             for i in range(SUMS):
                 sums[i] = float32(0)
-            for i in range(BIAS):
-                bias_sums[i] = float32(0)
+                bias_sums[i % BIAS] = float32(0)
             first, now, to = begin, ZERO, uint32(line * LINE + pixel)
             q = uint32(first + pixel)
             p = q % P
