@@ -78,8 +78,8 @@ def count_work(
 def _batches(rung: Rung, layer: Layer, tile: Tile) -> tuple[int, ...]:
     step = PERIOD // math.gcd(PERIOD, layer.pixels)  # images that make up whole periods
     first = layer.batch % step or step
-    if first + step >= layer.batch:
-        return (layer.batch,)
+    if first + step >= layer.batch or rung.build(layer, tile).workspace:
+        return (layer.batch,)  # parts of a workspace begin where the whole batch puts them
     few, more, all_blocks = (
         math.prod(rung.build(dataclasses.replace(layer, batch=batch), tile).grid)
         for batch in (first, first + step, layer.batch)
